@@ -1,0 +1,45 @@
+"""What a table, column, key, command and view are. Pure: no disk, no network, no clock."""
+
+from brique.schema.catalogue import Catalogue, SourceColumn, SourceReference, SourceTable
+from brique.schema.command import Change, Command, Row, State
+from brique.schema.command import decode as decode_command
+from brique.schema.command import encode as encode_command
+from brique.schema.decoders import DECODERS, Decoder
+from brique.schema.keys import PENDING
+from brique.schema.keys import join as join_key
+from brique.schema.keys import split as split_key
+from brique.schema.kinds import Kind, Value, fits, from_json, from_python, to_json, to_python
+from brique.schema.names import distinct, fold, label, slug
+from brique.schema.table import Column, Reference, TableSpec
+
+__all__ = [
+    "DECODERS",
+    "PENDING",
+    "Catalogue",
+    "Change",
+    "Column",
+    "Command",
+    "Decoder",
+    "Kind",
+    "Reference",
+    "Row",
+    "SourceColumn",
+    "SourceReference",
+    "SourceTable",
+    "State",
+    "TableSpec",
+    "Value",
+    "decode_command",
+    "distinct",
+    "encode_command",
+    "fits",
+    "fold",
+    "from_json",
+    "from_python",
+    "join_key",
+    "label",
+    "slug",
+    "split_key",
+    "to_json",
+    "to_python",
+]

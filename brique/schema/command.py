@@ -1,0 +1,72 @@
+"""A command: one intention of a user, with the changes that it asks for. What the spool keeps and replay sends."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from brique.schema.kinds import Value
+
+Row = dict[str, Value]
+"""Store values by column name."""
+
+
+class State(StrEnum):
+    """Where a command is in its life. The first three are not settled."""
+
+    KEPT = "kept"
+    SENDING = "sending"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    CONFLICT = "conflict"
+    UNKNOWN = "unknown"
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def settled(self) -> bool:
+        return self not in (State.KEPT, State.SENDING)
+
+    @property
+    def needs_person(self) -> bool:
+        return self in (State.REFUSED, State.CONFLICT, State.UNKNOWN)
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a command asks of one row, in store values.
+
+    Insert: `before` is None and `after` the values given (the key columns may be missing when the backend numbers
+    rows; `key` is then `new-` and the command's id). Update: both hold only the columns touched, `before` as the
+    author saw them. Delete: `after` is None and `before` the row as the author saw it.
+    """
+
+    table: str
+    key: str
+    before: Row | None = None
+    after: Row | None = None
+
+
+class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One intention. `id` is also its receipt and the idempotency key within `user`; `at` a UTC stamp."""
+
+    id: str
+    name: str
+    user: str
+    role: str
+    at: str
+    backend: str
+    changes: tuple[Change, ...]
+    arguments: dict[str, object] = {}
+    origin: str = "form"
+    label: str = ""
+    replaces: str = ""
+
+
+def encode(command: Command) -> bytes:
+    """`command` as the spool keeps it."""
+    return msgspec.msgpack.encode(command)
+
+
+def decode(payload: bytes) -> Command:
+    """The command in a spool record. Raises msgspec.DecodeError when the bytes are not one."""
+    return msgspec.msgpack.decode(payload, type=Command)
