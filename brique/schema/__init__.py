@@ -4,6 +4,7 @@ from brique.schema.catalogue import Catalogue, SourceColumn, SourceReference, So
 from brique.schema.command import Change, Command, Row, State
 from brique.schema.command import decode as decode_command
 from brique.schema.command import encode as encode_command
+from brique.schema.declare import BackendSpec, Table, column, key, old_date, padded, ref, specs_of
 from brique.schema.decoders import DECODERS, Decoder
 from brique.schema.keys import PENDING
 from brique.schema.keys import join as join_key
@@ -15,6 +16,7 @@ from brique.schema.table import Column, Reference, TableSpec
 __all__ = [
     "DECODERS",
     "PENDING",
+    "BackendSpec",
     "Catalogue",
     "Change",
     "Column",
@@ -27,8 +29,10 @@ __all__ = [
     "SourceReference",
     "SourceTable",
     "State",
+    "Table",
     "TableSpec",
     "Value",
+    "column",
     "decode_command",
     "distinct",
     "encode_command",
@@ -37,8 +41,13 @@ __all__ = [
     "from_json",
     "from_python",
     "join_key",
+    "key",
     "label",
+    "old_date",
+    "padded",
+    "ref",
     "slug",
+    "specs_of",
     "split_key",
     "to_json",
     "to_python",

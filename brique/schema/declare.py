@@ -1,0 +1,327 @@
+"""Tables declared as Python classes, and what they mean: `class Order(Table, backend=erp, source="ORDRPF")`.
+
+An annotation gives the kind, the right-hand side the name in the source and whatever the kind cannot say. The class
+is also what rows are instances of, so that editors complete and type checkers check `order.amount`.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from brique.errors import BadConfiguration
+from brique.schema import names
+from brique.schema.decoders import DECODERS
+from brique.schema.kinds import Kind
+from brique.schema.table import Column, Reference, TableSpec
+
+_KINDS: dict[object, Kind] = {
+    str: Kind.TEXT,
+    int: Kind.INTEGER,
+    Decimal: Kind.DECIMAL,
+    float: Kind.REAL,
+    bool: Kind.BOOLEAN,
+    date: Kind.DATE,
+    datetime: Kind.DATETIME,
+    time: Kind.TIME,
+    bytes: Kind.BINARY,
+    dict: Kind.JSON,
+    list: Kind.JSON,
+    object: Kind.ANY,
+    Any: Kind.ANY,
+}
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """A system outside. `refresh_seconds` is the pause between two refreshes; `marker` allows the one marker table
+    `brique_cursor` in it, which makes replay exactly-once; `only` names the tables to serve (all when empty)."""
+
+    name: str
+    url: str = field(repr=False)
+    refresh_seconds: float = 30.0
+    marker: bool = False
+    label: str = ""
+
+
+class Declared:
+    """A column or reference as written on the right-hand side; a descriptor, so that references follow lazily."""
+
+    def __init__(self, sources: tuple[str, ...], *, is_key: bool = False, is_ref: bool = False, **options: Any) -> None:
+        self.sources = sources
+        self.is_key = is_key
+        self.is_ref = is_ref
+        self.options = options
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, row: Table | None, owner: type) -> Any:
+        if row is None:
+            return self
+        if self.is_ref:
+            return row.follow(self.name)
+        return row.__dict__["_values"][self.name]
+
+
+def column(
+    source: str = "",
+    *,
+    label: str = "",
+    scale: int | None = None,
+    precision: int | None = None,
+    length_max: int | None = None,
+    choices: tuple[str, ...] = (),
+    decoder: str = "",
+    generated: bool = False,
+    defaulted: bool = False,
+    help: str = "",  # noqa: A002
+) -> Any:
+    """A column; `source` is its name in the backend when it differs from the attribute's."""
+    options = locals().copy()
+    return Declared((options.pop("source"),), **options)
+
+
+def key(source: str = "", **options: Any) -> Any:
+    """A key column; several make a composite key, in the order written. Options as for `column`."""
+    return Declared((source,), is_key=True, **options)
+
+
+def ref(*sources: str, is_key: bool = False, **options: Any) -> Any:
+    """A reference to the row of another table whose key stands in `sources` (one name, or one for each key column).
+
+    With one source the attribute is also a column; with several they name columns declared beside it.
+    """
+    return Declared(sources or ("",), is_key=is_key, is_ref=True, **options)
+
+
+def old_date(source: str = "", *, written: str = "cyymmdd", **options: Any) -> Any:
+    """A date that the source keeps as a number: `cyymmdd` (1261120 is 2026-11-20) or `yyyymmdd`."""
+    return Declared((source,), decoder=written, **options)
+
+
+def padded(source: str = "", **options: Any) -> Any:
+    """Text in a CHAR column: the blanks at its end are not part of it."""
+    return Declared((source,), decoder="trim", **options)
+
+
+class Table:
+    """Base of declared tables. An instance is one row, read from the copy; its values are Python values.
+
+    Class arguments: `backend`, then `source` and `schema` (its name there), `label`, `help`, `read_only` (a reason),
+    `label_columns`, `list_columns`, `is_view`.
+    """
+
+    _declared: ClassVar[dict[str, Any]] = {}
+    _fields: ClassVar[dict[str, Declared]] = {}
+
+    def __init_subclass__(cls, *, backend: BackendSpec, source: str = "", schema: str = "", **options: Any) -> None:
+        super().__init_subclass__()
+        unknown = set(options) - {"label", "help", "read_only", "label_columns", "list_columns", "is_view", "name"}
+        if unknown:
+            raise BadConfiguration(f"class {cls.__name__}: {', '.join(sorted(unknown))} is not a table option")
+        cls._declared = {"backend": backend, "source": source or cls.__name__, "schema": schema, **options}
+        cls._fields = {}
+        for attribute in cls.__dict__.get("__annotations__", {}):
+            given = cls.__dict__.get(attribute)
+            if attribute.startswith("_"):
+                continue
+            if given is None:
+                given = Declared(("",))
+                given.__set_name__(cls, attribute)
+                setattr(cls, attribute, given)
+            if not isinstance(given, Declared):
+                raise BadConfiguration(
+                    f"{cls.__name__}.{attribute} = {given!r}: a column is declared with column(), key() or ref()",
+                    try_this=f'{attribute}: ... = column("{given}")',
+                )
+            cls._fields[attribute] = given
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        *,
+        row_key: str,
+        version: int = 0,
+        pending: bool = False,
+        label: str = "",
+        follow: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.__dict__.update(
+            _values=values, _key=row_key, _version=version, _pending=pending, _label=label, _follow=follow
+        )
+
+    @property
+    def row_key(self) -> str:
+        """The key as one text, as in addresses."""
+        return str(self.__dict__["_key"])
+
+    @property
+    def row_pending(self) -> bool:
+        """Whether a command not yet shown by the source is laid over this row."""
+        return bool(self.__dict__["_pending"])
+
+    @property
+    def row_values(self) -> Mapping[str, Any]:
+        """Python values by column name."""
+        return typing.cast("dict[str, Any]", self.__dict__["_values"])
+
+    def follow(self, name: str) -> Any:
+        """The row that reference `name` points to, None when it points nowhere."""
+        follow = self.__dict__["_follow"]
+        if follow is None:
+            raise BadConfiguration(f"{type(self).__name__}.{name} cannot be followed outside a view or command")
+        return follow(name)
+
+    def __str__(self) -> str:
+        return str(self.__dict__["_label"]) or self.row_key
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.row_key}>"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Table) and other.row_key == self.row_key
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.row_key))
+
+
+def specs_of(classes: list[type[Table]]) -> dict[type[Table], TableSpec]:
+    """The TableSpec of each declared class; references may point forward. Raises BadConfiguration."""
+    known = {cls.__name__: cls for cls in classes}
+    hints = {cls: _hints(cls, known) for cls in classes}
+    idents = names.distinct([cls._declared.get("name") or cls.__name__ for cls in classes])
+    table_names = dict(zip(classes, idents, strict=True))
+    return {cls: _spec(cls, hints, table_names) for cls in classes}
+
+
+def _hints(cls: type[Table], known: dict[str, type[Table]]) -> dict[str, Any]:
+    module = sys.modules.get(cls.__module__)
+    try:
+        found = typing.get_type_hints(cls, globalns=vars(module) if module else {}, localns=dict(known))
+    except NameError as fault:
+        raise BadConfiguration(f"class {cls.__name__}: {fault}", try_this="import or declare that type") from fault
+    return {name: found[name] for name in cls._fields}
+
+
+def _plain(hint: Any) -> tuple[Any, bool]:
+    """The type inside an annotation, and whether it may be None."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        if len(inner) == 1:
+            return inner[0], len(inner) < len(typing.get_args(hint))
+    return typing.get_origin(hint) or hint, False
+
+
+def _spec(cls: type[Table], hints: dict[type[Table], dict[str, Any]], table_names: dict[type[Table], str]) -> TableSpec:
+    columns: list[Column] = []
+    key_names: list[str] = []
+    by_source: dict[str, str] = {}
+    for name, declared in cls._fields.items():
+        if declared.is_ref and len(declared.sources) > 1:
+            continue
+        target, nullable = _plain(hints[cls][name])
+        kind, like = _kind_of(cls, name, target, hints)
+        made = _column(name, declared, kind, nullable, like)
+        by_source[made.source] = name
+        columns.append(made)
+        if declared.is_key:
+            key_names.append(name)
+    told = cls._declared
+    read_only = told.get("read_only", "") or ("" if key_names else "It has no key, so that a row cannot be told apart.")
+    return TableSpec(
+        name=table_names[cls],
+        source=told["source"],
+        source_schema=told["schema"],
+        backend=told["backend"].name,
+        label=told.get("label") or names.label(cls.__name__),
+        columns=tuple(columns),
+        key=tuple(key_names),
+        references=_references(cls, hints, table_names, by_source),
+        label_columns=tuple(told.get("label_columns", ())) or _label_columns(columns, key_names),
+        list_columns=tuple(told.get("list_columns", ())),
+        read_only=read_only,
+        is_view=bool(told.get("is_view", False)),
+        help=told.get("help", ""),
+    )
+
+
+def _label_columns(columns: list[Column], key_names: list[str]) -> tuple[str, ...]:
+    for made in columns:
+        if made.name in {"name", "nom", "label", "libelle", "title", "titre", "designation"}:
+            return (*key_names, made.name)
+    return tuple(key_names)
+
+
+def _kind_of(
+    cls: type[Table], name: str, target: Any, hints: dict[type[Table], dict[str, Any]]
+) -> tuple[Kind, Declared | None]:
+    """The kind of an annotation; for a reference, that of the target's key and how the target declares it."""
+    if isinstance(target, type) and issubclass(target, Table):
+        if target not in hints:
+            raise BadConfiguration(f"{cls.__name__}.{name}: {target.__name__} belongs to another intranet")
+        keys = [(key_name, made) for key_name, made in target._fields.items() if made.is_key]
+        if len(keys) != 1:
+            raise BadConfiguration(
+                f"{cls.__name__}.{name} refers to {target.__name__}, whose key has {len(keys)} columns",
+                try_this="name one source column for each key column: ref('A', 'B')",
+            )
+        key_name, made = keys[0]
+        inner, _ = _plain(hints[target][key_name])
+        kind, deeper = _kind_of(target, key_name, inner, hints)
+        return kind, deeper or made
+    if target not in _KINDS:
+        raise BadConfiguration(
+            f"{cls.__name__}.{name}: {target!r} is not a type that a column can have",
+            try_this="use str, int, Decimal, float, bool, date, datetime, time, bytes, dict, list or a table",
+        )
+    return _KINDS[target], None
+
+
+def _column(name: str, declared: Declared, kind: Kind, nullable: bool, like: Declared | None) -> Column:
+    options = {option: value for option, value in declared.options.items() if value not in ("", None)}
+    if like is not None:
+        for option in ("decoder", "scale", "length_max", "precision"):
+            if like.options.get(option) not in ("", None):
+                options.setdefault(option, like.options[option])
+    decoder = options.get("decoder", "")
+    if decoder and decoder not in DECODERS:
+        raise BadConfiguration(f"{name}: no decoder {decoder!r}", try_this=f"one of {', '.join(DECODERS)}")
+    options.setdefault("label", names.label(name))
+    return Column(
+        name=name, source=declared.sources[0] or name, kind=kind, nullable=nullable and not declared.is_key, **options
+    )
+
+
+def _references(
+    cls: type[Table],
+    hints: dict[type[Table], dict[str, Any]],
+    table_names: dict[type[Table], str],
+    by_source: dict[str, str],
+) -> tuple[Reference, ...]:
+    found = []
+    for name, declared in cls._fields.items():
+        target, _ = _plain(hints[cls][name])
+        if not (isinstance(target, type) and issubclass(target, Table)):
+            continue
+        keys = tuple(key_name for key_name, made in target._fields.items() if made.is_key)
+        if len(declared.sources) == 1:
+            columns: tuple[str, ...] = (name,)
+        else:
+            try:
+                columns = tuple(by_source[source] for source in declared.sources)
+            except KeyError as fault:
+                raise BadConfiguration(f"{cls.__name__}.{name}: no column here has the source {fault}") from fault
+        if len(columns) != len(keys):
+            raise BadConfiguration(
+                f"{cls.__name__}.{name} gives {len(columns)} columns for the {len(keys)} key columns of {target.__name__}"
+            )
+        found.append(Reference(columns=columns, table=table_names[target], target_columns=keys))
+    return tuple(found)
