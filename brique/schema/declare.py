@@ -6,6 +6,7 @@ is also what rows are instances of, so that editors complete and type checkers c
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 import typing
@@ -129,7 +130,7 @@ class Table:
             raise BadConfiguration(f"class {cls.__name__}: {', '.join(sorted(unknown))} is not a table option")
         cls._declared = {"backend": backend, "source": source or cls.__name__, "schema": schema, **options}
         cls._fields = {}
-        for attribute in cls.__dict__.get("__annotations__", {}):
+        for attribute in inspect.get_annotations(cls):
             given = cls.__dict__.get(attribute)
             if attribute.startswith("_"):
                 continue
@@ -205,7 +206,7 @@ def specs_of(classes: list[type[Table]]) -> dict[type[Table], TableSpec]:
 def _hints(cls: type[Table], known: dict[str, type[Table]]) -> dict[str, Any]:
     module = sys.modules.get(cls.__module__)
     try:
-        found = typing.get_type_hints(cls, globalns=vars(module) if module else {}, localns=dict(known))
+        found = inspect.get_annotations(cls, globals=vars(module) if module else {}, locals=dict(known), eval_str=True)
     except NameError as fault:
         raise BadConfiguration(f"class {cls.__name__}: {fault}", try_this="import or declare that type") from fault
     return {name: found[name] for name in cls._fields}
@@ -321,7 +322,7 @@ def _references(
                 raise BadConfiguration(f"{cls.__name__}.{name}: no column here has the source {fault}") from fault
         if len(columns) != len(keys):
             raise BadConfiguration(
-                f"{cls.__name__}.{name} gives {len(columns)} columns for the {len(keys)} key columns of {target.__name__}"
+                f"{cls.__name__}.{name} gives {len(columns)} columns, the key of {target.__name__} has {len(keys)}"
             )
         found.append(Reference(columns=columns, table=table_names[target], target_columns=keys))
     return tuple(found)
