@@ -32,6 +32,7 @@ from brique.channel.wire import (
 )
 
 _log = logging.getLogger("brique.channel")
+_ACCEPT_PAUSE_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -41,9 +42,7 @@ async def serve(path: Path | str, handler: Handler, *, limits: Limits | None = N
     Only the same user or root may connect. `handler` runs as one task for each call, on the current loop.
     Raises BadConfiguration when a living process already answers there.
     """
-    server = Server(Path(path), handler, limits or Limits())
-    await server.open()
-    return server
+    return Server(Path(path), handler, limits or Limits())
 
 
 class Server:
@@ -58,13 +57,33 @@ class Server:
         self.closing = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._listener: asyncio.AbstractServer | None = None
-        self._inode = 0
+        self._greeting: set[asyncio.Task[None]] = set()
+        self._listener = _listen(path, backlog=limits.connections_max)
+        self._inode = path.stat().st_ino
+        self._loop.add_reader(self._listener, self._accept)
 
-    async def open(self) -> None:
-        sock = _listen(self.path, backlog=self.limits.connections_max)
-        self._inode = self.path.stat().st_ino
-        self._listener = await self._loop.create_unix_server(lambda: Connection(self), sock=sock)
+    def _accept(self) -> None:
+        """Take one new connection. (asyncio's own server loses one that it accepted just before it was closed.)"""
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:  # out of file descriptors: look again in a while instead of spinning
+            _log.error("cannot accept a connection to %s: %s", self.path, error)
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_again)
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(self._greet(sock))
+        self._greeting.add(task)
+        task.add_done_callback(self._greeting.discard)
+
+    def _accept_again(self) -> None:
+        if not self.closing:
+            self._loop.add_reader(self._listener, self._accept)
+
+    async def _greet(self, sock: socket.socket) -> None:
+        await self._loop.connect_accepted_socket(lambda: Connection(self), sock)
 
     def broadcast(self, topic: str, payload: Payload) -> None:
         """Push an event to every connected client. Thread safe; a client too far behind is cut off instead."""
@@ -82,8 +101,8 @@ class Server:
     async def close(self, *, grace_seconds: float = 5.0) -> None:
         """Stop listening, let the calls in flight end (at most `grace_seconds`), then drop the connections."""
         self.closing = True
-        if self._listener is not None:
-            self._listener.close()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
         with contextlib.suppress(OSError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
@@ -93,9 +112,10 @@ class Server:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*self._greeting, return_exceptions=True)
         for connection in tuple(self.connections):
             connection.hang_up()
-        for _ in range(5):  # transports end over several turns of the loop, also those accepted a moment ago
+        for _ in range(3):  # a transport ends over several turns of the loop
             await asyncio.sleep(0)
 
 
