@@ -1,0 +1,123 @@
+"""Whether what a person typed can become a command: checked against the copy, before anything is kept.
+
+The backend has the last word at replay; these checks say early, and field by field, what it would say late. Values
+come in as store values; the changes that go out carry the values that the author saw (`before`), so that replay can
+tell a row that somebody else has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from brique.errors import BadInput, NotAllowed, NotFound, Stale
+from brique.schema import PENDING, Change, Column, Row, TableSpec, Value, join_key
+
+
+class Copy(Protocol):
+    """What checking needs of the store."""
+
+    def values(self, table: str, key: str) -> Row | None:
+        """The row as people see it, pending commands included; None when there is none."""
+        ...
+
+    def is_loaded(self, table: str) -> bool:
+        """Whether the copy of `table` is there, so that a missing row means something."""
+        ...
+
+
+def create(copy: Copy, spec: TableSpec, given: Row, *, receipt: str) -> Change:
+    """The change that makes a row of `given`. Raises BadInput (by field), NotAllowed when the table is read-only."""
+    _writable(spec)
+    faults = _unwritable(spec, given)
+    for column in spec.columns:
+        if column.name not in faults and given.get(column.name) is None and _is_required(column):
+            faults[column.name] = "Is required."
+    faults.update(_dangling(copy, spec, given))
+    after = {name: value for name, value in given.items() if value is not None or name not in spec.key}
+    if any(given.get(name) is None for name in spec.key):
+        key = PENDING + receipt
+    else:
+        key = spec.key_of(given)
+        if not faults and copy.values(spec.name, key) is not None:
+            faults[spec.key[0]] = "There is already a row with this key."
+    _raise(faults)
+    return Change(table=spec.name, key=key, before=None, after=after)
+
+
+def update(copy: Copy, spec: TableSpec, key: str, *, seen: Row, given: Row) -> Change | None:
+    """The change from `seen`, what the author had before him, to `given`; None when they say the same.
+
+    Raises NotFound, BadInput (by field), NotAllowed, and Stale (fact `theirs`: the row now) when a column that the
+    author changes no longer holds what he saw.
+    """
+    _writable(spec)
+    now = copy.values(spec.name, key)
+    if now is None:
+        raise NotFound(f"{spec.label} {key} is not there any more.", table=spec.name, key=key)
+    touched = {name: value for name, value in given.items() if value != seen.get(name, now.get(name))}
+    if not touched:
+        return None
+    faults = _unwritable(spec, touched)
+    for name, value in touched.items():
+        column = spec.by_name.get(name)
+        if name in spec.key:
+            faults[name] = "A key cannot be changed: make a new row and delete this one."
+        elif column is not None and value is None and not column.nullable:
+            faults[name] = "Is required."
+    faults.update(_dangling(copy, spec, touched))
+    _raise(faults)
+    before = {name: seen.get(name, now.get(name)) for name in touched}
+    if any(now.get(name) != value and now.get(name) != touched[name] for name, value in before.items()):
+        raise Stale(f"{spec.label} {key} has changed since you read it.", theirs=now, table=spec.name, key=key)
+    return Change(table=spec.name, key=key, before=before, after=touched)
+
+
+def delete(copy: Copy, spec: TableSpec, key: str, *, seen: Row | None = None) -> Change:
+    """The change that deletes a row. Raises NotFound, NotAllowed, and Stale when it is not as `seen` (all of it)."""
+    _writable(spec)
+    now = copy.values(spec.name, key)
+    if now is None:
+        raise NotFound(f"{spec.label} {key} is not there any more.", table=spec.name, key=key)
+    if seen is not None and any(now.get(name) != value for name, value in seen.items()):
+        raise Stale(f"{spec.label} {key} has changed since you read it.", theirs=now, table=spec.name, key=key)
+    compared = {column.name: now.get(column.name) for column in spec.columns if not column.generated}
+    return Change(table=spec.name, key=key, before=compared, after=None)
+
+
+def _writable(spec: TableSpec) -> None:
+    if not spec.writable:
+        raise NotAllowed(f"{spec.label} cannot be changed here: {spec.read_only}", table=spec.name)
+
+
+def _is_required(column: Column) -> bool:
+    return not (column.nullable or column.defaulted or column.generated)
+
+
+def _unwritable(spec: TableSpec, given: Row) -> dict[str, str]:
+    faults = {}
+    for name in given:
+        column = spec.by_name.get(name)
+        if column is None:
+            faults[name] = "There is no such column."
+        elif column.generated:
+            faults[name] = "Is computed by the backend."
+    return faults
+
+
+def _dangling(copy: Copy, spec: TableSpec, given: Row) -> dict[str, str]:
+    """Faults of references that point to a row which is not in the copy, or not numbered yet."""
+    faults = {}
+    for name, reference in spec.reference_of.items():
+        value: Value = given.get(name)
+        if value is None or not copy.is_loaded(reference.table):
+            continue
+        if isinstance(value, str) and value.startswith(PENDING):
+            faults[name] = "This row has no number yet: wait until the backend has given it one."
+        elif copy.values(reference.table, join_key((value,))) is None:
+            faults[name] = "There is no such row."
+    return faults
+
+
+def _raise(faults: dict[str, str]) -> None:
+    if faults:
+        raise BadInput("Some fields need another value.", fields=faults)
