@@ -47,7 +47,11 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One intention. `id` is also its receipt and the idempotency key within `user`; `at` a UTC stamp."""
+    """One intention. `id` is its receipt; `at` a UTC stamp; `backend` the one that its changes go to.
+
+    `digest` stands for what was asked, so that the same token with another wish is told apart; `replaces` is the
+    receipt of the command in conflict that this one sends anew.
+    """
 
     id: str
     name: str
@@ -60,6 +64,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: str = "form"
     label: str = ""
     replaces: str = ""
+    digest: str = ""
 
 
 def encode(command: Command) -> bytes:

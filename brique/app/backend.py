@@ -1,0 +1,231 @@
+"""The process of one backend: replay its kept commands, refresh its tables, say how it is. One loop, one thread.
+
+    woken by a command, by the time for a refresh, or by the end of a pause
+      └▶ down and pausing? wait │ ping │ replay what waits │ refresh when it is time
+
+Everything that touches the backend goes through the guard, so that a backend that accepts and never answers counts
+as down after its timeout; the breaker says when to try it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from brique.app.intranet import Declared
+from brique.backends import Backend, Rung, open_backend
+from brique.channel import Channel
+from brique.clock import Clock, stamp
+from brique.commands import Replay, Report, Waiting, report_to_payload
+from brique.errors import BackendAway, BriqueError, EngineAway
+from brique.refresh import Breaker, Guard, Health, Refresher
+from brique.schema import Command
+from brique.settings import Settings
+from brique.store import Reader
+
+log = logging.getLogger(__name__)
+_IDLE_SECONDS = 1.0
+_ENGINE_PAUSE_SECONDS = 0.25
+
+
+class BackendProcess:
+    """The loop of backend `name`. `give_up` ends the process when a driver does not come back; `allowed` says why a
+    command's author may no longer give it."""
+
+    def __init__(
+        self,
+        declared: Declared,
+        name: str,
+        settings: Settings,
+        clock: Clock,
+        channel: Channel,
+        *,
+        give_up: Callable[[], None] = lambda: os._exit(75),
+        allowed: Callable[[Command], str] = lambda _: "",
+    ) -> None:
+        self.name, self.settings, self.clock, self.channel = name, settings, clock, channel
+        self.spec = declared.backends[name]
+        self.specs = declared.of_backend(name)
+        self.allowed = allowed
+        self.backend: Backend = open_backend(
+            name,
+            self.spec.url,
+            timeout=settings.backend_timeout_seconds,
+            connect_timeout=settings.backend_connect_seconds,
+        )
+        self.breaker = Breaker(
+            clock,
+            random.random,
+            pause_min_seconds=settings.probe_seconds_min,
+            pause_max_seconds=settings.probe_seconds_max,
+        )
+        self.guard = Guard(
+            clock,
+            abort=self.backend.abort,
+            give_up=give_up,
+            on_slow=lambda seconds: self._say(state=str(Health.SLOW), last_error=f"no answer for {seconds:.0f} s"),
+            patience_seconds=settings.backend_timeout_seconds,
+        )
+        self.reader = Reader(settings.data / "store.db", declared.specs)
+        self.refresher = Refresher(
+            self.backend,
+            self.specs,
+            reader=self.reader,
+            folder=_stage_folder(settings.data, name),
+            send=channel.call,
+            guard=self.guard,
+            clock=clock,
+            read_seconds=settings.backend_timeout_seconds,
+        )
+        self.rung: Rung | None = None
+        self.replay: Replay | None = None
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._next_refresh = 0.0
+        self._told: dict[str, Any] = {}
+
+    def on_event(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """What the engine broadcasts; wakes the loop when it is about this backend."""
+        if topic == "commands" and payload.get("backend") == self.name:
+            self._wake.set()
+        elif topic == "refresh" and payload.get("backend") in (self.name, ""):
+            self._next_refresh = 0.0
+            self._wake.set()
+
+    def stop(self) -> None:
+        """End the loop after the transaction in progress."""
+        self._stopped.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Loop until `stop`."""
+        try:
+            while not self._stopped.is_set():
+                self._wake.wait(self._pause())
+                self._wake.clear()
+                if not self._stopped.is_set():
+                    self._turn()
+        finally:
+            self.refresher.close()
+            self.guard.stop()
+            self.backend.close()
+            self.reader.close()
+
+    def _pause(self) -> float:
+        if self.breaker.health is Health.DOWN:
+            return min(_IDLE_SECONDS, self.breaker.seconds_left())
+        return max(0.0, min(_IDLE_SECONDS, self._next_refresh - self.clock.monotonic()))
+
+    def _turn(self) -> None:
+        """One round; whatever goes wrong with the backend ends in the breaker, with the engine in a short pause."""
+        if not self.breaker.may_try():
+            return
+        try:
+            if self.breaker.health is Health.DOWN:
+                self._probe()
+            self._replay()
+            if self.clock.monotonic() >= self._next_refresh:
+                self._refresh()
+        except BackendAway as fault:
+            self._failed(fault)
+        except EngineAway as fault:
+            log.info("%s: the engine is away: %s", self.name, fault.message)
+            self._stopped.wait(_ENGINE_PAUSE_SECONDS)
+
+    def _probe(self) -> None:
+        with self._timed(self.settings.backend_connect_seconds + self.settings.backend_timeout_seconds):
+            self.backend.ping(self.settings.backend_connect_seconds)
+        if self.replay is None:
+            with self.guard.call(self.settings.backend_timeout_seconds):
+                self.rung = self.backend.prepare(self.spec.marker)
+            self.replay = Replay(
+                self.backend,
+                self.specs,
+                stream=self.reader.stream_id(),
+                rung=self.rung,
+                report=self._report,
+                real_keys=self._real_keys,
+                allowed=self.allowed,
+            )
+        self._next_refresh = 0.0
+        self._say(state=str(self.breaker.health), last_error="", next_try=None, rung=str(self.rung))
+
+    @contextmanager
+    def _timed(self, seconds: float) -> Iterator[None]:
+        """A guarded call whose duration tells the health."""
+        started = self.clock.monotonic()
+        with self.guard.call(seconds):
+            yield
+        if self.breaker.succeeded(self.clock.monotonic() - started):
+            self._say(state=str(self.breaker.health), last_error="")
+
+    def _replay(self) -> None:
+        assert self.replay is not None
+        while not self._stopped.is_set():
+            waiting = [
+                Waiting(item.position, item.state, item.command)
+                for item in self.reader.pending_for(self.name, self.settings.replay_batch_max)
+            ]
+            if not waiting:
+                return
+            seconds = self.settings.backend_timeout_seconds + 0.01 * len(waiting)
+            with self._timed(seconds):
+                self.replay.run(waiting)
+
+    def _refresh(self) -> None:
+        result = self.refresher.refresh()
+        self._next_refresh = self.clock.monotonic() + self.spec.refresh_seconds
+        for table, fault in result.faults.items():
+            log.warning("%s.%s: %s", self.name, table, fault)
+        if self.breaker.succeeded(0.0):
+            self._say(state=str(self.breaker.health), last_error="")
+
+    def _failed(self, fault: BackendAway) -> None:
+        changed = self.breaker.failed(fault.message)
+        if changed:
+            log.warning("%s is down: %s", self.name, fault.message)
+        next_try = self.clock.now() + timedelta(seconds=self.breaker.seconds_left())
+        self._say(state=str(Health.DOWN), last_error=fault.message, next_try=stamp(next_try))
+
+    def _say(self, **fields: Any) -> None:
+        """Tell the engine how the backend is; what it knows already is not said again."""
+        if fields == self._told:
+            return
+        try:
+            self.channel.call("backend", {"name": self.name, "fields": fields})
+            self._told = fields
+        except BriqueError as fault:
+            log.info("%s: could not tell the engine: %s", self.name, fault.message)
+
+    def _report(self, report: Report) -> None:
+        """Hand a report over and wait until it is kept; an engine that is away is waited for: the backend has
+        committed, and nothing else may be sent before that is known here."""
+        payload = report_to_payload(report)
+        with self.guard.pause():
+            while True:
+                try:
+                    self.channel.call("report", payload)
+                    return
+                except EngineAway:
+                    if self._stopped.is_set():
+                        raise
+                    self._stopped.wait(_ENGINE_PAUSE_SECONDS)
+
+    def _real_keys(self, temporary: Collection[str]) -> Mapping[str, str]:
+        return self.reader.real_keys(temporary)
+
+
+def _stage_folder(data: Path, name: str) -> Path:
+    """Where this backend's stage files are; what a crash left there is removed."""
+    folder = data / "stage" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    return folder

@@ -1,0 +1,224 @@
+"""The engine: the only writer of spool and store, behind one door that the other processes call.
+
+| method | payload | does |
+| --- | --- | --- |
+| give | command, token, wait_ms | keeps a command; waits up to `wait_ms` for its end |
+| known | user, token | what a token has given before |
+| move, dismiss | position, ... | a person's decision |
+| report | Report | outcomes of replay |
+| load | table, stage, rows | makes the first copy of a table from a stage file |
+| refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
+| progress, backend | ... | what the status page shows |
+| offer | representation | bytes that a web process has computed |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from brique.views import Keeper
+
+from brique.app.intranet import Declared
+from brique.app.writer import Writer
+from brique.clock import Clock, unstamp
+from brique.commands import Dismiss, Give, Ledger, Move, Receipt, Report, report_from_payload
+from brique.errors import BadInput
+from brique.refresh import read_changes
+from brique.schema import State, decode_command
+from brique.settings import Settings
+from brique.spool import SqliteSpool
+from brique.store import Store
+
+log = logging.getLogger(__name__)
+_SETTLED_MAX = 10_000
+Broadcast = Callable[[str, dict[str, Any]], None]
+
+
+class Engine:
+    """The engine of `declared`, its files in `settings.data`. `broadcast(topic, payload)` reaches every process."""
+
+    def __init__(self, declared: Declared, settings: Settings, clock: Clock, broadcast: Broadcast) -> None:
+        self.declared, self.settings, self.clock = declared, settings, clock
+        self.broadcast = broadcast
+        folder = settings.data
+        self.spool = SqliteSpool(folder / "spool.db", free_bytes_min=settings.spool_free_bytes_min)
+        self.store = Store(
+            folder / "store.db", declared.specs, clock=clock, change_log_rows_max=settings.change_log_rows_max
+        )
+        self.keeper = Keeper(declared.views, self.store)
+        self.ledger = Ledger(self.spool, self.store, clock)
+        self.writer = Writer(
+            self.ledger,
+            self.store,
+            batch_max=settings.commit_batch_max,
+            queue_max=settings.spool_queue_max,
+            after_batch=self._tell_changes,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: dict[int, list[asyncio.Future[State]]] = {}
+        self._settled: dict[int, State] = {}
+        self._touched: set[str] = set()
+        self.store.listen(lambda _, changes: self._touched.update(change.table for change in changes))
+
+    def start(self) -> None:
+        """Bring the store up to the spool, then take requests. Call it on the loop that runs `handle`."""
+        self._loop = asyncio.get_running_loop()
+        shown = self.ledger.catch_up()
+        if shown:
+            log.info("%d records of the spool were not in the store yet", shown)
+        self.writer.start()
+
+    def stop(self) -> None:
+        """Finish what was taken and close the files."""
+        self.writer.stop()
+        self.store.close()
+        self.spool.close()
+
+    async def handle(self, method: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Answer one call. Raises BadInput for an unknown method, and whatever the method raises."""
+        handler = self._METHODS.get(method)
+        if handler is None:
+            raise BadInput(f"the engine has no method {method!r}")
+        return await handler(self, payload)
+
+    async def _give(self, payload: dict[str, Any]) -> dict[str, Any]:
+        command = decode_command(payload["command"])
+        receipt = await asyncio.wrap_future(self.writer.ask(Give(command, payload.get("token", ""))))
+        assert isinstance(receipt, Receipt)
+        self.broadcast("commands", {"backend": command.backend})
+        state = await self._wait(receipt.position, payload.get("wait_ms", 0))
+        return {
+            "id": receipt.id,
+            "position": receipt.position,
+            "duplicate": receipt.duplicate,
+            "state": str(state or State.KEPT),
+        }
+
+    async def _known(self, payload: dict[str, Any]) -> dict[str, Any]:
+        known = self.writer.run(lambda: self.ledger.known(payload["user"], payload["token"]))
+        return dict(await asyncio.wrap_future(known))
+
+    async def _wait(self, position: int, wait_ms: int) -> State | None:
+        """The state that the command settles in within `wait_ms`; None when it does not."""
+        if position in self._settled or not wait_ms:
+            return self._settled.get(position)
+        future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(position, []).append(future)
+        try:
+            return await asyncio.wait_for(future, wait_ms / 1000)
+        except TimeoutError:
+            return None
+        finally:
+            self._waiters.pop(position, None)
+
+    async def _move(self, payload: dict[str, Any]) -> dict[str, Any]:
+        move = Move(payload["position"], State(payload["state"]), payload["by"], payload.get("reason", ""))
+        await asyncio.wrap_future(self.writer.ask(move))
+        return {}
+
+    async def _dismiss(self, payload: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.wrap_future(self.writer.ask(Dismiss(payload["position"], payload["by"])))
+        return {}
+
+    async def _report(self, payload: dict[str, Any]) -> dict[str, Any]:
+        report = report_from_payload(payload)
+        await asyncio.wrap_future(self.writer.ask(report))
+        self._wake_waiters(report)
+        return {}
+
+    def _wake_waiters(self, report: Report) -> None:
+        for outcome in report.outcomes:
+            if outcome.state.settled:
+                self._settled[outcome.position] = outcome.state
+                if len(self._settled) > _SETTLED_MAX:
+                    del self._settled[next(iter(self._settled))]
+                for future in self._waiters.pop(outcome.position, ()):
+                    if not future.done():
+                        future.set_result(outcome.state)
+
+    async def _load(self, payload: dict[str, Any]) -> dict[str, Any]:
+        table, stage, rows = payload["table"], Path(payload["stage"]), payload["rows"]
+        load = await asyncio.wrap_future(self.writer.run(lambda: self.store.begin_load(table, stage, rows)))
+        await asyncio.wrap_future(self.writer.load(load))
+        self.broadcast("changed", {"tables": [table]})
+        return {}
+
+    async def _refreshed(self, payload: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.wrap_future(self.writer.run(lambda: self._take_in(payload)))
+        return {}
+
+    def _take_in(self, payload: dict[str, Any]) -> None:
+        path = payload["changes"]
+        changes = read_changes(Path(path)) if path else []
+        with self.store.transaction() as tx:
+            for item in changes:
+                tx.apply_base(item.table, item.upserts, item.deletes)
+            if not payload["unchanged"]:
+                tx.let_go(payload["tables"], payload["began"])
+            tx.confirmed(payload["backend"], payload["tables"], unstamp(payload["at"]))
+            for table, fault in payload["faults"].items():
+                tx.table_fault(table, fault)
+        if path:
+            Path(path).unlink(missing_ok=True)
+
+    async def _progress(self, payload: dict[str, Any]) -> dict[str, Any]:
+        def note() -> None:
+            with self.store.transaction() as tx:
+                tx.progress(payload["table"], payload["rows"], payload["total"])
+
+        await asyncio.wrap_future(self.writer.run(note))
+        return {}
+
+    async def _backend(self, payload: dict[str, Any]) -> dict[str, Any]:
+        def note() -> None:
+            with self.store.transaction() as tx:
+                tx.backend_state(payload["name"], **payload["fields"])
+
+        await asyncio.wrap_future(self.writer.run(note))
+        self.broadcast("backend", {"name": payload["name"]})
+        return {}
+
+    async def _tried(self, payload: dict[str, Any]) -> dict[str, Any]:
+        def note() -> None:
+            with self.store.transaction() as tx:
+                tx.tried(payload["positions"], payload["reason"], payload["next_try_at"])
+
+        await asyncio.wrap_future(self.writer.run(note))
+        return {}
+
+    async def _offer(self, payload: dict[str, Any]) -> dict[str, Any]:
+        def take() -> bool:
+            with self.store.transaction() as tx:
+                return self.keeper.accept(tx, payload)
+
+        return {"kept": await asyncio.wrap_future(self.writer.run(take))}
+
+    async def _ping(self, _: dict[str, Any]) -> dict[str, Any]:
+        if self.writer.failure is not None:
+            raise RuntimeError("the writing thread has ended")
+        return {}
+
+    def _tell_changes(self) -> None:
+        """Tell every process which tables have changed; called in the writing thread after a commit."""
+        if self._touched:
+            tables, self._touched = sorted(self._touched), set()
+            self.broadcast("changed", {"tables": tables})
+
+    _METHODS: ClassVar[dict[str, Callable[[Engine, dict[str, Any]], Awaitable[dict[str, Any]]]]] = {
+        "give": _give,
+        "known": _known,
+        "move": _move,
+        "dismiss": _dismiss,
+        "report": _report,
+        "load": _load,
+        "refreshed": _refreshed,
+        "progress": _progress,
+        "backend": _backend,
+        "tried": _tried,
+        "offer": _offer,
+        "ping": _ping,
+    }

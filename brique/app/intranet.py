@@ -1,0 +1,172 @@
+"""The Intranet: what a user declares, gathered in one place. It runs nothing; `brique up` and `Inline` run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from brique.views import View, view_of
+
+from brique.commands import CommandSpec, command_spec
+from brique.errors import BadConfiguration, Refused
+from brique.schema import BackendSpec, Table, TableSpec, specs_of
+from brique.words import LANGUAGES
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Intranet:
+    """An intranet over existing data.
+
+    `languages` are offered in this order (English and French are there); `timezone` is where its people are.
+    Tables are the classes declared with one of its backends, or all that `infer` finds.
+    """
+
+    def __init__(
+        self, title: str = "Intranet", *, languages: tuple[str, ...] = ("en", "fr"), timezone: str = "UTC"
+    ) -> None:
+        unknown = [language for language in languages if language not in LANGUAGES]
+        if unknown or not languages:
+            raise BadConfiguration(f"no words in {', '.join(unknown)}", try_this=f"choose of {', '.join(LANGUAGES)}")
+        try:
+            self.timezone = ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as fault:
+            raise BadConfiguration(f"no time zone {timezone!r}", try_this="for example Africa/Dakar") from fault
+        self.title = title
+        self.languages = languages
+        self.backends: dict[str, BackendSpec] = {}
+        self._classes: list[type[Table]] = []
+        self._inferred: dict[str, tuple[TableSpec, ...]] = {}
+        self._views: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+        self._commands: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+        self.on_demand: list[Callable[[], None]] = []
+
+    def backend(
+        self, name: str, url: str, *, refresh: str | float = "30s", marker: bool = False, label: str = ""
+    ) -> BackendSpec:
+        """Say where data lives. `refresh` is the pause between two looks at it ("30s", "5m", or seconds); `marker`
+        allows the one table `brique_cursor` there, which makes replay exactly-once."""
+        if name in self.backends:
+            raise BadConfiguration(f"there are two backends named {name!r}")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+            raise BadConfiguration(f"{name!r} cannot name a backend", try_this="lower-case letters, digits and _")
+        made = BackendSpec(name, url, _seconds(refresh), marker, label or name)
+        self.backends[name] = made
+        return made
+
+    def table(self, cls: type[Table]) -> type[Table]:
+        """Serve a declared table; a decorator. Tables of a module are added by `add_tables`."""
+        if cls not in self._classes:
+            self._classes.append(cls)
+        return cls
+
+    def add_tables(self, classes: Iterable[object]) -> None:
+        """Serve each Table class among `classes` that belongs to a backend of this intranet."""
+        for cls in classes:
+            if isinstance(cls, type) and issubclass(cls, Table) and cls is not Table:
+                backend = cls._declared.get("backend")
+                if any(backend is known for known in self.backends.values()):
+                    self.table(cls)
+
+    def infer(self, backend: BackendSpec, specs: tuple[TableSpec, ...]) -> None:
+        """Serve `specs`, inferred from the backend's own catalogue."""
+        self._inferred[backend.name] = specs
+
+    def view(
+        self, path: str, *, title: str = "", role: str = "read", fresh: str | float | None = None
+    ) -> Callable[[Function], Function]:
+        """A read model: a function of the data, kept up to date by what it reads. `path` as in
+        "/customers/{number}/statement"; its places are the function's parameters."""
+        return self._add_view(path, kind="view", title=title, role=role, fresh=fresh)
+
+    def dashboard(
+        self, path: str = "/", *, title: str = "", role: str = "read", fresh: str | float | None = None
+    ) -> Callable[[Function], Function]:
+        """A page of figures, charts and short lists: a view whose function returns tiles."""
+        return self._add_view(path, kind="dashboard", title=title, role=role, fresh=fresh)
+
+    def _add_view(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        if options["fresh"] is not None:
+            options["fresh"] = _seconds(options["fresh"])
+
+        def add(function: Function) -> Function:
+            self._views.append((path, function, options))
+            return function
+
+        return add
+
+    def command(self, *, label: str = "", role: str = "write") -> Callable[[Function], Function]:
+        """An action with rules of its own: a function that checks, then asks for changes."""
+
+        def add(function: Function) -> Function:
+            self._commands.append((function, {"title": label, "role": role}))
+            return function
+
+        return add
+
+    @staticmethod
+    def refuse(text: str, **values: object) -> Refused:
+        """The fault to raise in a command that must not go on; `text` is shown to its author."""
+        return Refused(text.format(**values) if values else text)
+
+    def declared(self) -> Declared:
+        """Everything declared, checked and resolved. Raises BadConfiguration."""
+        return Declared(self)
+
+
+class Declared:
+    """An intranet's tables, views and commands, resolved: what the processes run from."""
+
+    def __init__(self, intranet: Intranet) -> None:
+        self.title = intranet.title
+        self.languages = intranet.languages
+        self.timezone = intranet.timezone
+        self.backends = dict(intranet.backends)
+        self.classes: dict[type[Table], TableSpec] = specs_of(intranet._classes)
+        specs = [*self.classes.values(), *(spec for specs in intranet._inferred.values() for spec in specs)]
+        self.specs: dict[str, TableSpec] = _by_name(specs)
+        self.commands: dict[str, CommandSpec] = {}
+        for function, options in intranet._commands:
+            made = command_spec(function, self.classes, **options)
+            if made.name in self.commands or made.name in {"create", "update", "delete"}:
+                raise BadConfiguration(f"there are two commands named {made.name}")
+            self.commands[made.name] = made
+        self.views: dict[str, View] = {}
+        for path, function, options in intranet._views:
+            view = view_of(path, function, self.classes, **options)
+            if view.name in self.views:
+                raise BadConfiguration(f"there are two views named {view.name}")
+            self.views[view.name] = view
+
+    def of_backend(self, name: str) -> dict[str, TableSpec]:
+        """The tables of one backend."""
+        return {spec.name: spec for spec in self.specs.values() if spec.backend == name}
+
+
+def _by_name(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:
+    found: dict[str, TableSpec] = {}
+    for spec in specs:
+        if spec.name in found:
+            raise BadConfiguration(
+                f"two tables are named {spec.name}: in {found[spec.name].backend} and in {spec.backend}",
+                try_this="give one of them another name",
+            )
+        found[spec.name] = spec
+    for spec in found.values():
+        for reference in spec.references:
+            if reference.table not in found:
+                raise BadConfiguration(f"{spec.name} refers to {reference.table}, which is not served")
+    return found
+
+
+def _seconds(text: str | float) -> float:
+    """ "30s", "5m", "2h", "1d" or a number, as seconds."""
+    if isinstance(text, (int, float)):
+        return float(text)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
+    if not found:
+        raise BadConfiguration(f"{text!r} is not a time", try_this='write "30s", "5m", "2h" or "1d"')
+    return float(found[1]) * _UNITS[found[2]]

@@ -1,0 +1,42 @@
+"""Commands: checked, kept, laid over the copy, replayed to their backend, settled."""
+
+from brique.commands import check
+from brique.commands.custom import CommandSpec, Parameter, backend_of, command_spec, run, stored
+from brique.commands.desk import Answer, Author, Desk, may
+from brique.commands.ledger import Dismiss, Give, Ledger, Move, Receipt, Request
+from brique.commands.life import MOVES, check_move, may_move
+from brique.commands.receipts import receipt
+from brique.commands.replay import Replay, Waiting
+from brique.commands.report import Outcome, Report
+from brique.commands.report import from_payload as report_from_payload
+from brique.commands.report import to_payload as report_to_payload
+
+__all__ = [
+    "MOVES",
+    "Answer",
+    "Author",
+    "CommandSpec",
+    "Desk",
+    "Dismiss",
+    "Give",
+    "Ledger",
+    "Move",
+    "Outcome",
+    "Parameter",
+    "Receipt",
+    "Replay",
+    "Report",
+    "Request",
+    "Waiting",
+    "backend_of",
+    "check",
+    "check_move",
+    "command_spec",
+    "may",
+    "may_move",
+    "receipt",
+    "report_from_payload",
+    "report_to_payload",
+    "run",
+    "stored",
+]

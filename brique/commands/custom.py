@@ -1,0 +1,147 @@
+"""Commands that the author of an intranet writes: plain functions of the data and of what a person typed.
+
+    @app.command(roles={"stock"})
+    def ship(db, order: Order, carrier: str): ...
+
+The function runs on the copy when the command is given. It changes nothing itself: `db.update(...)` and its like are
+collected as changes, kept in the spool like any form's, and sent to the backend by replay.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from brique.errors import BadConfiguration, BadInput
+from brique.schema import Change, Kind, Row, Table, TableSpec, Value, from_python, label
+from brique.store import WriteDb
+
+_KINDS: dict[object, Kind] = {
+    str: Kind.TEXT,
+    int: Kind.INTEGER,
+    Decimal: Kind.DECIMAL,
+    float: Kind.REAL,
+    bool: Kind.BOOLEAN,
+    date: Kind.DATE,
+    datetime: Kind.DATETIME,
+    time: Kind.TIME,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something that a command asks for: a row of `table` (by its key), or a value of `kind`."""
+
+    name: str
+    label: str
+    kind: Kind
+    table: str = ""
+    required: bool = True
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A command by its name. `on` is the table whose row page offers it: that of its first row parameter."""
+
+    name: str
+    label: str
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    role: str = "write"
+    help: str = ""
+
+    @property
+    def on(self) -> str:
+        return next((parameter.table for parameter in self.parameters if parameter.table), "")
+
+
+def command_spec(
+    function: Callable[..., Any], tables: Mapping[type[Table], TableSpec], *, title: str = "", role: str = "write"
+) -> CommandSpec:
+    """What `function` asks for, read from its annotations. Raises BadConfiguration when one is missing or unknown."""
+    module = sys.modules.get(function.__module__)
+    known = {cls.__name__: cls for cls in tables}
+    hints = inspect.get_annotations(function, globals=vars(module) if module else {}, locals=known, eval_str=True)
+    parameters = []
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        hint = hints.get(name)
+        inner, optional = _plain(hint)
+        required = parameter.default is inspect.Parameter.empty and not optional
+        default = None if parameter.default is inspect.Parameter.empty else parameter.default
+        if isinstance(inner, type) and issubclass(inner, Table) and inner in tables:
+            made = Parameter(name, tables[inner].label, Kind.TEXT, tables[inner].name, required, default)
+        elif inner in _KINDS:
+            made = Parameter(name, label(name), _KINDS[inner], "", required, default)
+        else:
+            raise BadConfiguration(
+                f"command {function.__name__}: parameter {name} has no type that a form can ask for",
+                try_this="annotate it with a table, str, int, Decimal, float, bool, date, datetime or time",
+            )
+        parameters.append(made)
+    lines = inspect.getdoc(function) or ""
+    return CommandSpec(
+        function.__name__, title or label(function.__name__), function, tuple(parameters), role, lines.split("\n")[0]
+    )
+
+
+def _plain(hint: Any) -> tuple[Any, bool]:
+    args = typing.get_args(hint)
+    inner = [arg for arg in args if arg is not type(None)]
+    if len(args) == 2 and len(inner) == 1:
+        return inner[0], True
+    return hint, False
+
+
+def run(spec: CommandSpec, db: WriteDb, arguments: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The changes that the command asks for. `arguments` are Python values, row keys for rows.
+
+    Raises BadInput by field, Refused by the command's own rule, NotFound for a row that is not there.
+    """
+    values: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for parameter in spec.parameters:
+        given = arguments.get(parameter.name)
+        if given is None:
+            if parameter.required:
+                faults[parameter.name] = "Is required."
+            values[parameter.name] = parameter.default
+        elif parameter.table:
+            row = db[parameter.table].get(str(given))
+            if row is None:
+                faults[parameter.name] = "There is no such row."
+            values[parameter.name] = row
+        else:
+            values[parameter.name] = given
+    unknown = set(arguments) - set(values)
+    faults.update(dict.fromkeys(unknown, "There is no such field."))
+    if faults:
+        raise BadInput("Some fields need another value.", fields=faults)
+    spec.function(db, **values)
+    return tuple(db.changes)
+
+
+def stored(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Value]:
+    """`arguments` as store values, for the journal."""
+    kinds = {parameter.name: parameter.kind for parameter in spec.parameters}
+    return {name: from_python(kinds[name], value) for name, value in arguments.items() if name in kinds}
+
+
+def backend_of(changes: tuple[Change, ...], specs: Mapping[str, TableSpec]) -> str:
+    """The one backend that `changes` go to. Raises BadConfiguration when there are several."""
+    names = {specs[change.table].backend for change in changes}
+    if len(names) > 1:
+        raise BadConfiguration(
+            f"a command writes to one backend, this one to {', '.join(sorted(names))}",
+            try_this="split it into one command for each backend",
+        )
+    return names.pop() if names else ""
+
+
+__all__ = ["CommandSpec", "Parameter", "Row", "backend_of", "command_spec", "run", "stored"]

@@ -1,0 +1,264 @@
+"""The desk: where pages and API hand commands in. Checks them against the copy, then has the engine keep them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from brique.channel import AsyncCaller
+from brique.clock import Clock, stamp
+from brique.commands import check, custom
+from brique.commands.custom import CommandSpec
+from brique.commands.receipts import receipt
+from brique.errors import NotAllowed, NotFound, Refused, TokenReused
+from brique.schema import Change, Command, Row, State, TableSpec, encode_command
+from brique.store import Reader, StoredCommand, WriteDb
+
+
+class Author(Protocol):
+    """Who gives a command."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def role(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a command so far: its receipt, and its state after a short wait.
+
+    `duplicate`: it had been given before, under the same token. `key` is the row's (a temporary one while the
+    backend has not numbered it).
+    """
+
+    id: str
+    position: int
+    state: State
+    duplicate: bool = False
+    table: str = ""
+    key: str = ""
+
+
+_ROLES = ("read", "write", "admin")
+
+
+def may(author: Author, role: str) -> bool:
+    """Whether the author's role is at least `role`; a role outside the three asks for exactly itself or admin."""
+    if role not in _ROLES:
+        return author.role in (role, "admin")
+    return author.role in _ROLES and _ROLES.index(author.role) >= _ROLES.index(role)
+
+
+class Desk:
+    """Commands in. `reader()` gives this thread's reader of the copy."""
+
+    def __init__(
+        self,
+        *,
+        caller: AsyncCaller,
+        reader: Callable[[], Reader],
+        specs: Mapping[str, TableSpec],
+        commands: Mapping[str, CommandSpec],
+        clock: Clock,
+        random_bits: Callable[[int], int],
+        wait_ms: int,
+        write_db: Callable[[Reader, str, str], WriteDb],
+    ) -> None:
+        self.caller, self.reader, self.specs, self.commands = caller, reader, specs, commands
+        self.clock, self.random_bits, self.wait_ms = clock, random_bits, wait_ms
+        self._write_db = write_db
+
+    def new_token(self) -> str:
+        """A one-time token for a form; the form's command keeps it as its idempotency key."""
+        return receipt(self.clock, self.random_bits)
+
+    async def create(
+        self, author: Author, table: str, given: Row, *, token: str = "", origin: str = "form", replaces: str = ""
+    ) -> Answer:
+        """Keep a new row. Raises NotFound (table), NotAllowed, BadInput (by field), and the engine's faults."""
+        spec = self._spec(author, table)
+        digest = _digest("create", table, "", given)
+        known = await self._known(author, token, digest)
+        if known is not None:
+            return known
+        name = self.new_token()
+        change = check.create(self._copy(), spec, given, receipt=name)
+        return await self._give(author, name, "create", (change,), token, origin, digest, replaces=replaces)
+
+    async def update(
+        self,
+        author: Author,
+        table: str,
+        key: str,
+        *,
+        seen: Row,
+        given: Row,
+        token: str = "",
+        origin: str = "form",
+        replaces: str = "",
+    ) -> Answer | None:
+        """Keep a change of a row; None when nothing changes. Also raises Stale (fact `theirs`)."""
+        spec = self._spec(author, table)
+        digest = _digest("update", table, key, given)
+        known = await self._known(author, token, digest)
+        if known is not None:
+            return known
+        change = check.update(self._copy(), spec, key, seen=seen, given=given)
+        if change is None:
+            return None
+        name = self.new_token()
+        return await self._give(author, name, "update", (change,), token, origin, digest, replaces=replaces)
+
+    async def delete(
+        self, author: Author, table: str, key: str, *, seen: Row | None = None, token: str = "", origin: str = "form"
+    ) -> Answer:
+        """Keep the deletion of a row."""
+        spec = self._spec(author, table)
+        digest = _digest("delete", table, key, {})
+        known = await self._known(author, token, digest)
+        if known is not None:
+            return known
+        change = check.delete(self._copy(), spec, key, seen=seen)
+        return await self._give(author, self.new_token(), "delete", (change,), token, origin, digest)
+
+    async def run(
+        self, author: Author, name: str, arguments: Mapping[str, Any], *, token: str = "", origin: str = "form"
+    ) -> Answer:
+        """Run a declared command on the copy and keep what it asks for. Also raises Refused by its own rule."""
+        spec = self.commands.get(name)
+        if spec is None:
+            raise NotFound(f"There is no command {name!r}.")
+        if not may(author, spec.role):
+            raise NotAllowed("You may not do this.", command=name)
+        stored = custom.stored(spec, arguments)
+        digest = _digest(name, "", "", stored)
+        known = await self._known(author, token, digest)
+        if known is not None:
+            return known
+        made = self.new_token()
+        with self.reader().snapshot():
+            changes = custom.run(spec, self._write_db(self.reader(), made, author.name), arguments)
+        if not changes:
+            raise Refused("There is nothing to change.")
+        return await self._give(author, made, name, changes, token, origin, digest, label=spec.label, arguments=stored)
+
+    async def withdraw(self, author: Author, identity: str) -> None:
+        """Take a command back that has not been sent. Raises Refused when it is too late."""
+        await self._move(author, identity, State.WITHDRAWN, "")
+
+    async def decide(self, author: Author, identity: str, *, arrived: bool) -> None:
+        """Say of a command whose outcome is unknown whether it arrived."""
+        state = State.APPLIED if arrived else State.REFUSED
+        await self._move(author, identity, state, f"decided by {author.name}")
+
+    async def dismiss(self, author: Author, identity: str) -> None:
+        """Say that a refused, conflicting or unknown command has been dealt with."""
+        item = self.find(author, identity)
+        await self.caller.acall("dismiss", {"position": item.position, "by": author.name})
+
+    def find(self, author: Author, identity: str) -> StoredCommand:
+        """The command with this receipt. Raises NotFound, also for the commands of others unless admin."""
+        item = self.reader().command(identity)
+        if item is None or not (item.command.user == author.name or may(author, "admin")):
+            raise NotFound(f"There is no command with the receipt {identity}.")
+        return item
+
+    async def _move(self, author: Author, identity: str, state: State, reason: str) -> None:
+        item = self.find(author, identity)
+        if not may(author, "write"):
+            raise NotAllowed("You may not do this.")
+        payload = {"position": item.position, "state": str(state), "by": author.name, "reason": reason}
+        await self.caller.acall("move", payload)
+
+    def _spec(self, author: Author, table: str) -> TableSpec:
+        spec = self.specs.get(table)
+        if spec is None:
+            raise NotFound(f"There is no table {table!r}.")
+        if not may(author, "write"):
+            raise NotAllowed("You may read here, not write.")
+        return spec
+
+    async def _known(self, author: Author, token: str, digest: str) -> Answer | None:
+        """What this token gave before; asked first, because the row that it made or changed would make a second
+        check fail. Raises TokenReused when it asked for something else."""
+        if not token:
+            return None
+        known = await self.caller.acall("known", {"user": author.name, "token": token})
+        if not known:
+            return None
+        if known["digest"] != digest:
+            raise TokenReused(
+                "This form was sent before, with other values.",
+                try_this="look in the outbox at what was kept, then open the row again",
+                receipt=known["id"],
+            )
+        state = State(known["state"])
+        return Answer(known["id"], known["position"], state, True, known["table"], known["key"])
+
+    def _copy(self) -> check.Copy:
+        return _ReaderCopy(self.reader())
+
+    async def _give(
+        self,
+        author: Author,
+        identity: str,
+        name: str,
+        changes: tuple[Change, ...],
+        token: str,
+        origin: str,
+        digest: str,
+        *,
+        label: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        replaces: str = "",
+    ) -> Answer:
+        command = Command(
+            id=identity,
+            name=name,
+            user=author.name,
+            role=author.role,
+            at=stamp(self.clock.now()),
+            backend=custom.backend_of(changes, self.specs),
+            changes=changes,
+            arguments=dict(arguments or {}),
+            origin=origin,
+            label=label,
+            replaces=replaces,
+            digest=digest,
+        )
+        payload = {"command": encode_command(command), "token": token, "wait_ms": self.wait_ms}
+        given = await self.caller.acall("give", payload)
+        return Answer(
+            id=given["id"],
+            position=given["position"],
+            state=State(given["state"]),
+            duplicate=given["duplicate"],
+            table=changes[0].table,
+            key=changes[0].key,
+        )
+
+
+def _digest(name: str, table: str, key: str, given: Mapping[str, Any]) -> str:
+    """What is asked, as one short text: the same wish always gives the same one."""
+    wish = msgspec.msgpack.encode([name, table, key, sorted(given.items())])
+    return hashlib.blake2b(wish, digest_size=16).hexdigest()
+
+
+class _ReaderCopy:
+    """The copy as `check` wants it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def values(self, table: str, key: str) -> Row | None:
+        row = self._reader.row(table, key)
+        return None if row is None else row.values
+
+    def is_loaded(self, table: str) -> bool:
+        return self._reader.table_state(table).loaded

@@ -1,0 +1,251 @@
+"""The engine's side of commands: keep first, then show. Spool and store move together, in that order.
+
+A batch of requests becomes one append to the spool (one flush, the acknowledgement rests on it) and one transaction
+of the store (what people see). The store notes how far in the spool it has come, in that same transaction; after a
+crash `catch_up` takes it from there, so that an acknowledged command is never invisible for long and never laid twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from brique.clock import Clock, stamp
+from brique.commands import journal, life
+from brique.commands.report import Report
+from brique.errors import BriqueError, NotFound, TokenReused
+from brique.schema import Command, State
+from brique.spool import Entry, Spool
+from brique.store import Store, Tx
+
+log = logging.getLogger(__name__)
+_CATCH_UP_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Give:
+    """Keep `command`. `token` makes it once only for its user ("" for none)."""
+
+    command: Command
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A person's decision on a command: withdraw it, or say what became of one whose outcome is unknown."""
+
+    position: int
+    state: State
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Dismiss:
+    """A person has dealt with a refused, conflicting or unknown command."""
+
+    position: int
+    by: str
+
+
+Request = Give | Move | Dismiss | Report
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The answer to a `Give`: where the command stands in the spool, and whether it had been given before."""
+
+    id: str
+    position: int
+    duplicate: bool = False
+
+
+@dataclass
+class _Plan:
+    """One request on its way: its journal entries, then its answer or its fault."""
+
+    request: Request
+    entries: list[tuple[journal.Entry, str]] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    answer: Receipt | BriqueError | None = None
+    same_as: _Plan | None = None
+
+
+class Ledger:
+    """Spool and store in step. One thread owns it."""
+
+    def __init__(self, spool: Spool, store: Store, clock: Clock) -> None:
+        self.spool = spool
+        self.store = store
+        self.clock = clock
+
+    def catch_up(self) -> int:
+        """Show what the spool keeps and the store has not seen; how many records that was."""
+        done = 0
+        while True:
+            after = self._shown_upto()
+            records = list(self.spool.read(after, _CATCH_UP_BATCH))
+            if not records:
+                return done
+            with self.store.transaction() as tx:
+                for record in records:
+                    self._show(tx, record.position, journal.decode(record.payload))
+                tx.set_spool_position(records[-1].position)
+            done += len(records)
+
+    def known(self, user: str, token: str) -> dict[str, Any]:
+        """The command that `user` has given with `token`, as plain data; empty when there is none."""
+        record = self.spool.find(_token(user, token)) if token else None
+        if record is None:
+            return {}
+        entry = journal.decode(record.payload)
+        assert isinstance(entry, journal.Given)
+        command = entry.command
+        with self.store.transaction() as tx:
+            state = tx.state_of(record.position) or State.KEPT
+        change = command.changes[0]
+        facts = {"id": command.id, "position": record.position, "state": str(state), "digest": command.digest}
+        return {**facts, "table": change.table, "key": change.key}
+
+    def _shown_upto(self) -> int:
+        with self.store.transaction() as tx:
+            return tx.spool_position()
+
+    def handle(self, requests: Sequence[Request]) -> list[Receipt | BriqueError | None]:
+        """Keep and show a batch; the answer to each request in order: a receipt, a fault, or None.
+
+        Raises NoRoom when nothing of the batch could be kept.
+        """
+        with self.store.transaction() as tx:
+            plans = self._plan(tx, requests)
+        entries = [Entry(journal.encode(entry), token) for plan in plans for entry, token in plan.entries]
+        positions = iter(self.spool.append(entries) if entries else ())
+        last = 0
+        for plan in plans:
+            plan.positions = [next(positions) for _ in plan.entries]
+            last = max([last, *plan.positions])
+        with self.store.transaction() as tx:
+            for plan in plans:
+                self._carry_out(tx, plan)
+            if last:
+                tx.set_spool_position(last)
+        return [plan.answer for plan in plans]
+
+    def _plan(self, tx: Tx, requests: Sequence[Request]) -> list[_Plan]:
+        states: dict[int, State] = {}
+        tokens: dict[str, _Plan] = {}
+        plans = []
+        for request in requests:
+            plan = _Plan(request)
+            try:
+                match request:
+                    case Give():
+                        self._plan_give(plan, request, tokens)
+                    case Move():
+                        self._plan_move(tx, plan, request, states)
+                    case Dismiss():
+                        plan.entries.append((journal.Dismissed(request.position, request.by, self._now()), ""))
+                    case Report():
+                        self._plan_report(tx, plan, request, states)
+            except BriqueError as fault:
+                plan.answer = fault
+            plans.append(plan)
+        return plans
+
+    def _now(self) -> str:
+        return stamp(self.clock.now())
+
+    def _plan_give(self, plan: _Plan, give: Give, tokens: dict[str, _Plan]) -> None:
+        token = _token(give.command.user, give.token)
+        earlier = tokens.get(token) if token else None
+        if earlier is not None:
+            assert isinstance(earlier.request, Give)
+            _check_same(earlier.request.command, give.command)
+            plan.same_as = earlier
+            return
+        known = self.spool.find(token) if token else None
+        if known is not None:
+            entry = journal.decode(known.payload)
+            assert isinstance(entry, journal.Given)
+            _check_same(entry.command, give.command)
+            plan.answer = Receipt(entry.command.id, known.position, duplicate=True)
+            return
+        if token:
+            tokens[token] = plan
+        plan.entries.append((journal.Given(give.command), token))
+
+    def _plan_move(self, tx: Tx, plan: _Plan, move: Move, states: dict[int, State]) -> None:
+        now = self._state(tx, move.position, states)
+        life.check_move(now, move.state)
+        states[move.position] = move.state
+        entry = journal.Moved(move.position, move.state, self._now(), reason=move.reason, by=move.by)
+        plan.entries.append((entry, ""))
+
+    def _plan_report(self, tx: Tx, plan: _Plan, report: Report, states: dict[int, State]) -> None:
+        for outcome in report.outcomes:
+            now = self._state(tx, outcome.position, states)
+            if not life.may_move(now, outcome.state):
+                log.warning("command %d is %s and was reported %s", outcome.position, now, outcome.state)
+                continue
+            states[outcome.position] = outcome.state
+            entry = journal.Moved(
+                outcome.position,
+                outcome.state,
+                self._now(),
+                reason=outcome.reason,
+                theirs=outcome.theirs,
+                keys=outcome.keys,
+            )
+            plan.entries.append((entry, ""))
+
+    def _state(self, tx: Tx, position: int, states: dict[int, State]) -> State:
+        if position in states:
+            return states[position]
+        state = tx.state_of(position)
+        if state is None:
+            raise NotFound(f"There is no command at position {position}.")
+        return state
+
+    def _carry_out(self, tx: Tx, plan: _Plan) -> None:
+        for position, (entry, _) in zip(plan.positions, plan.entries, strict=False):
+            self._show(tx, position, entry)
+        if isinstance(plan.request, Report):
+            for table, rows in plan.request.rows.items():
+                upserts = [(key, row) for key, row in rows.items() if row is not None]
+                tx.apply_base(table, upserts, [key for key, row in rows.items() if row is None])
+            tx.let_go_of(plan.request.shown)
+        elif plan.same_as is not None and isinstance(plan.same_as.request, Give):
+            plan.answer = Receipt(plan.same_as.request.command.id, plan.same_as.positions[0], duplicate=True)
+        elif isinstance(plan.request, Give) and plan.answer is None:
+            plan.answer = Receipt(plan.request.command.id, plan.positions[0])
+
+    def _show(self, tx: Tx, position: int, entry: journal.Entry) -> None:
+        match entry:
+            case journal.Given(command):
+                tx.lay(position, command)
+            case journal.Moved():
+                if entry.state is State.KEPT:
+                    tx.reopen(entry.position)
+                elif entry.state is State.SENDING:
+                    tx.sending([entry.position])
+                else:
+                    tx.settle(entry.position, entry.state, reason=entry.reason, theirs=entry.theirs, keys=entry.keys)
+            case journal.Dismissed():
+                tx.dismiss(entry.position)
+
+
+def _token(user: str, token: str) -> str:
+    """A token is its user's own: another user's is another one."""
+    return f"{user}\n{token}" if token else ""
+
+
+def _check_same(known: Command, given: Command) -> None:
+    """Raises TokenReused when the second command with one token asks for something else."""
+    if known.digest != given.digest:
+        raise TokenReused(
+            "This form was sent before, with other values.",
+            try_this="look in the outbox at what was kept, then open the row again",
+            receipt=known.id,
+        )

@@ -1,0 +1,279 @@
+"""Sending kept commands to their backend: in order, in batches, each exactly once.
+
+With a watermark (one row in the backend, moved in the transaction that applies the batch) a batch of commands is one
+transaction. After a crash the watermark says what arrived: every unsettled command at or below it was applied, because
+a command that is refused or in conflict settles here *before* a later batch moves the watermark past it.
+
+Without one, the old values decide: an update or delete that finds them gone looks at the row and knows whether it
+was its own work. Only an insert whose key the backend gives cannot be told apart; it is marked `sending` before its
+one try, and is `unknown` when that try ends without an answer.
+
+A refused or conflicting command rolls its batch back; what came before it is sent again without it, then it settles,
+then the rest goes on. Commands on other rows are never held up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from brique.backends import Backend, Rung, Session
+from brique.commands.report import Outcome, Report
+from brique.errors import BackendAway, BackendRefused
+from brique.schema import PENDING, Change, Command, Row, State, TableSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A command not yet settled, and where it stands in the spool."""
+
+    position: int
+    state: State
+    command: Command
+
+
+@dataclass
+class _Sent:
+    """What a batch did so far: the keys given for temporary ones, and the rows to read again."""
+
+    keys: dict[int, dict[str, str]] = field(default_factory=dict)
+    touched: dict[str, set[str]] = field(default_factory=dict)
+
+
+class _Culprit(Exception):
+    """The command at `index` cannot be applied; what becomes of it."""
+
+    def __init__(self, index: int, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.index = index
+        self.outcome = outcome
+
+
+class Replay:
+    """Replay to one backend. `stream` names this brique in the watermark; `report` must have been taken in for good
+    when it returns; `real_keys` finds the key that the backend gave for a temporary one; `allowed` says why a
+    command's author may no longer give it ("" when he may)."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        specs: Mapping[str, TableSpec],
+        *,
+        stream: str,
+        rung: Rung,
+        report: Callable[[Report], None],
+        real_keys: Callable[[Collection[str]], Mapping[str, str]],
+        allowed: Callable[[Command], str] = lambda _: "",
+    ) -> None:
+        self.backend = backend
+        self.specs = specs
+        self.stream = stream
+        self.rung = rung
+        self.report = report
+        self.real_keys = real_keys
+        self.allowed = allowed
+
+    def run(self, waiting: Sequence[Waiting]) -> int:
+        """Send `waiting` (in spool order) and report what became of each; how many settled.
+
+        Raises BackendAway when the backend goes away on the way: what was reported stands, the rest waits.
+        """
+        left = list(waiting)
+        settled = 0
+        if self.rung is Rung.WATERMARK:
+            arrived = self._already_there(left)
+            settled += len(arrived)
+            left = left[len(arrived) :]
+        while left:
+            batch = self._next_batch(left)
+            done = self._send(batch)
+            settled += done
+            left = left[done:]
+        return settled
+
+    def forgotten(self, applied_after: Callable[[int], Sequence[int]]) -> list[int]:
+        """Positions settled as applied that the backend does not know of (restored, or crashed unflushed)."""
+        if self.rung is not Rung.WATERMARK:
+            return []
+        return list(applied_after(self.backend.watermark(self.stream) or 0))
+
+    def _already_there(self, left: Sequence[Waiting]) -> list[Waiting]:
+        """The unsettled commands that the watermark says were applied before a crash; reported so."""
+        mark = self.backend.watermark(self.stream) or 0
+        arrived = [item for item in left if item.position <= mark]
+        if arrived:
+            sent = _Sent()
+            for item in arrived:
+                for change in item.command.changes:
+                    sent.touched.setdefault(change.table, set()).add(change.key)
+            self._report_applied(arrived, sent)
+        return arrived
+
+    def _next_batch(self, left: list[Waiting]) -> list[Waiting]:
+        """The commands that may share a transaction: all, but an insert that only `sending` protects goes alone."""
+        if self.rung is Rung.WATERMARK:
+            return left
+        if self._numbered_by_backend(left[0].command):
+            return left[:1]
+        for index, item in enumerate(left):
+            if self._numbered_by_backend(item.command):
+                return left[:index]
+        return left
+
+    def _numbered_by_backend(self, command: Command) -> bool:
+        return any(change.before is None and change.key.startswith(PENDING) for change in command.changes)
+
+    def _send(self, batch: Sequence[Waiting]) -> int:
+        """Send one batch; how many of it settled (all, or up to and with the first that cannot be applied)."""
+        fragile = self.rung is not Rung.WATERMARK and self._numbered_by_backend(batch[0].command)
+        if fragile:
+            if batch[0].state is State.SENDING:
+                reason = "It was sent, and the answer was lost: look in the backend whether it is there."
+                self._settle(batch[0], Outcome(batch[0].position, State.UNKNOWN, reason=reason))
+                return 1
+            self.report(Report(self.backend.name, outcomes=[Outcome(batch[0].position, State.SENDING)]))
+        try:
+            sent = self._transaction(batch)
+        except _Culprit as culprit:
+            if culprit.index:
+                self._report_applied(batch[: culprit.index], self._transaction(batch[: culprit.index]))
+            self._settle(batch[culprit.index], culprit.outcome)
+            return culprit.index + 1
+        except BackendAway as fault:
+            if fragile and not fault.facts.get("at_commit"):
+                self.report(Report(self.backend.name, outcomes=[Outcome(batch[0].position, State.KEPT)]))
+            raise
+        self._report_applied(batch, sent)
+        return len(batch)
+
+    def _transaction(self, batch: Sequence[Waiting]) -> _Sent:
+        sent = _Sent()
+        marked = self.rung is Rung.WATERMARK
+        previous = (self.backend.watermark(self.stream) or 0) if marked else 0
+        with self.backend.session() as session:
+            for index, item in enumerate(batch):
+                self._apply(session, index, item, sent)
+            if marked and not session.move_watermark(self.stream, previous, batch[-1].position):
+                raise BackendAway(f"{self.backend.name}: somebody else is replaying the same commands")
+        return sent
+
+    def _apply(self, session: Session, index: int, item: Waiting, sent: _Sent) -> None:
+        reason = self.allowed(item.command)
+        if reason:
+            raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=reason))
+        try:
+            for change in self._with_real_keys(item.command, sent):
+                conflict = self._apply_change(session, change, item, sent)
+                if conflict is not None:
+                    raise _Culprit(index, conflict)
+        except BackendRefused as fault:
+            raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=fault.message)) from fault
+
+    def _with_real_keys(self, command: Command, sent: _Sent) -> list[Change]:
+        """The command's changes with the keys that the backend gave meanwhile for temporary ones."""
+        temporary = {change.key for change in command.changes if change.before is not None} & {
+            change.key for change in command.changes if change.key.startswith(PENDING)
+        }
+        if not temporary:
+            return list(command.changes)
+        known = dict(self.real_keys(temporary))
+        for keys in sent.keys.values():
+            known.update(keys)
+        return [
+            Change(change.table, known.get(change.key, change.key), change.before, change.after)
+            for change in command.changes
+        ]
+
+    def _apply_change(self, session: Session, change: Change, item: Waiting, sent: _Sent) -> Outcome | None:
+        """Carry one change out; the outcome when it is a conflict."""
+        spec = self.specs.get(change.table)
+        if spec is None:
+            raise BackendRefused(f"The table {change.table} is not served any more.")
+        if change.before is None:
+            return self._insert(session, spec, change, item, sent)
+        if change.key.startswith(PENDING):
+            return self._conflict(item, change, None, "The row that it changes was never made.")
+        key = spec.key_values(change.key)
+        if change.after is None:
+            rows = session.delete(spec, key, change.before)
+        else:
+            rows = session.update(spec, key, change.before, change.after)
+        sent.touched.setdefault(change.table, set()).add(change.key)
+        if rows:
+            return None
+        theirs = session.look(spec, key)
+        if _is_done(change, theirs):
+            return None
+        reason = "The row is not there any more." if theirs is None else "The row had changed meanwhile."
+        return self._conflict(item, change, theirs, reason)
+
+    def _insert(self, session: Session, spec: TableSpec, change: Change, item: Waiting, sent: _Sent) -> Outcome | None:
+        assert change.after is not None
+        if not change.key.startswith(PENDING):
+            theirs = session.look(spec, spec.key_values(change.key))
+            if theirs is not None:
+                if self.rung is not Rung.WATERMARK and _agrees(theirs, change.after):
+                    sent.touched.setdefault(change.table, set()).add(change.key)
+                    return None
+                return self._conflict(item, change, theirs, "There is already a row with this key.")
+        given = session.insert(spec, change.after)
+        key = spec.key_of({**change.after, **given})
+        sent.touched.setdefault(change.table, set()).add(key)
+        if key != change.key:
+            sent.keys.setdefault(item.position, {})[change.key] = key
+        return None
+
+    def _conflict(self, item: Waiting, change: Change, theirs: Row | None, reason: str) -> Outcome:
+        where = f"{change.table}/{change.key}"
+        return Outcome(item.position, State.CONFLICT, reason=reason, theirs={where: theirs})
+
+    def _report_applied(self, batch: Sequence[Waiting], sent: _Sent) -> None:
+        """Report `batch` as applied, with its rows as they now stand; without them if the backend just left."""
+        outcomes = [Outcome(item.position, State.APPLIED, keys=sent.keys.get(item.position, {})) for item in batch]
+        try:
+            rows = self._read_back(sent)
+        except BackendAway as fault:
+            log.info("%s went away after a commit: %s", self.backend.name, fault.message)
+            self.report(Report(self.backend.name, outcomes=outcomes))
+            raise
+        shown = [item.position for item in batch if not _is_unnumbered(item, sent)]
+        self.report(Report(self.backend.name, outcomes=outcomes, rows=rows, shown=shown))
+
+    def _settle(self, item: Waiting, outcome: Outcome) -> None:
+        """Report a command that was not applied; its rows are read again, so that the copy shows the truth."""
+        sent = _Sent()
+        for change in item.command.changes:
+            if not change.key.startswith(PENDING) and change.table in self.specs:
+                sent.touched.setdefault(change.table, set()).add(change.key)
+        self.report(Report(self.backend.name, outcomes=[outcome], rows=self._read_back(sent)))
+
+    def _read_back(self, sent: _Sent) -> dict[str, dict[str, Row | None]]:
+        rows: dict[str, dict[str, Row | None]] = {}
+        for table, keys in sent.touched.items():
+            wanted = sorted(key for key in keys if not key.startswith(PENDING))
+            found = self.backend.fetch(self.specs[table], wanted) if wanted else {}
+            rows[table] = {key: found.get(key) for key in wanted}
+        return rows
+
+
+def _is_unnumbered(item: Waiting, sent: _Sent) -> bool:
+    """Whether the command made a row whose key is not known here (a crash lost it): only a refresh will show it."""
+    known = sent.keys.get(item.position, {})
+    return any(
+        change.before is None and change.key.startswith(PENDING) and change.key not in known
+        for change in item.command.changes
+    )
+
+
+def _agrees(row: Row, wanted: Row) -> bool:
+    return all(row.get(name) == value for name, value in wanted.items())
+
+
+def _is_done(change: Change, theirs: Row | None) -> bool:
+    """Whether the row already is as the change wants it: our own earlier try, or somebody of the same mind."""
+    if change.after is None:
+        return theirs is None
+    return theirs is not None and _agrees(theirs, change.after)

@@ -1,0 +1,7 @@
+"""Rows from backends into the copy: when to look, what has changed, when a backend counts as away."""
+
+from brique.refresh.breaker import Breaker, Health
+from brique.refresh.guard import Guard
+from brique.refresh.refresher import Changes, Refresher, Result, Send, read_changes
+
+__all__ = ["Breaker", "Changes", "Guard", "Health", "Refresher", "Result", "Send", "read_changes"]

@@ -1,0 +1,189 @@
+"""Bringing a backend's rows into the copy: a snapshot, staged aside, compared with what is there, handed over whole.
+
+The work is done in the backend's own process, on a read snapshot of the store; the engine only applies the result,
+in one transaction. A fault on the way leaves a stage file to delete and nothing else.
+
+`began` ties a refresh to the commands that it can show: whatever was settled before the snapshot began is contained
+in it, so the overlay of those commands goes in the same transaction that brings the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from brique.backends import Backend, Snapshot
+from brique.clock import Clock, stamp
+from brique.errors import BadInput
+from brique.refresh.guard import Guard
+from brique.schema import Row, TableSpec
+from brique.store import Reader, StageWriter, diff
+
+log = logging.getLogger(__name__)
+_LOAD_SECONDS_MAX = 6 * 3600.0
+_APPLY_SECONDS_MAX = 600.0
+_PROGRESS_ROWS = 50_000
+
+
+class Send(Protocol):
+    """A call to the engine."""
+
+    def __call__(self, method: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]: ...
+
+
+class Changes(msgspec.Struct):
+    """What a refresh found for one table: rows to put, keys to take away."""
+
+    table: str
+    upserts: list[tuple[str, Row]]
+    deletes: list[str]
+
+
+@dataclass
+class Result:
+    """What a refresh did: rows read, put and taken away, by table; nothing read when nothing had changed."""
+
+    unchanged: bool = False
+    rows: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+class Refresher:
+    """Refresh of one backend. `folder` holds stage files; `read_seconds` is the longest wait for a batch of rows."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        specs: Mapping[str, TableSpec],
+        *,
+        reader: Reader,
+        folder: Path,
+        send: Send,
+        guard: Guard,
+        clock: Clock,
+        read_seconds: float,
+    ) -> None:
+        self.backend, self.specs, self.reader = backend, specs, reader
+        self.folder, self.send, self.guard, self.clock = folder, send, guard, clock
+        self.read_seconds = read_seconds
+        self._fingerprint: str | None = None
+        self._loads = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    def refresh(self) -> Result:
+        """One refresh of every table. Raises BackendAway (the copy stays as it is), EngineAway."""
+        specs = sorted(self.specs.values(), key=lambda spec: spec.rows_estimate)
+        at = stamp(self.clock.now())
+        began = self.reader.settled_seq()
+        with self.guard.call(self.read_seconds):
+            now = self.backend.fingerprint(specs)
+        if now is not None and now == self._fingerprint and all(map(self._is_loaded, specs)):
+            self._tell(Result(unchanged=True), at, began, [], specs)
+            return Result(unchanged=True)
+        result = Result()
+        changes, loads = self._read_all(specs, result)
+        for load in loads:
+            load.result()
+        self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults])
+        self._fingerprint = now
+        return result
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._loads.shutdown()
+
+    def _is_loaded(self, spec: TableSpec) -> bool:
+        return self.reader.table_state(spec.name).loaded
+
+    def _read_all(self, specs: Sequence[TableSpec], result: Result) -> tuple[list[Changes], list[Future[Any]]]:
+        """Read every table from one snapshot of the source: changes of those in the copy, loads of the others."""
+        changes: list[Changes] = []
+        loads: list[Future[Any]] = []
+        with self.guard.call(self.read_seconds):
+            entered = self.backend.snapshot()
+            snapshot = entered.__enter__()
+        try:
+            for spec in specs:
+                try:
+                    stage = self._stage(snapshot, spec, result)
+                except BadInput as fault:
+                    log.warning("%s: %s", spec.name, fault.message)
+                    result.faults[spec.name] = fault.message
+                    continue
+                if self._is_loaded(spec):
+                    changes.extend(self._compare(spec, stage))
+                else:
+                    loads.append(self._loads.submit(self._load, spec, stage, result.rows[spec.name]))
+        finally:
+            with self.guard.call(self.read_seconds):
+                entered.__exit__(None, None, None)
+        return changes, loads
+
+    def _stage(self, snapshot: Snapshot, spec: TableSpec, result: Result) -> Path:
+        path = self.folder / f"stage-{spec.name}.db"
+        path.unlink(missing_ok=True)
+        is_first = not self._is_loaded(spec)
+        rows, told = 0, 0
+        with StageWriter(path, spec) as stage:
+            for batch in self._guarded(snapshot.read(spec)):
+                stage.add(batch)
+                rows += len(batch)
+                if is_first and rows - told >= _PROGRESS_ROWS:
+                    self.send("progress", {"table": spec.name, "rows": rows, "total": spec.rows_estimate})
+                    told = rows
+        result.rows[spec.name] = rows
+        return path
+
+    def _guarded(self, batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[list[tuple[Any, ...]]]:
+        """`batches`, each of them waited for no longer than `read_seconds`; what is done with it takes its time."""
+        while True:
+            with self.guard.call(self.read_seconds, slow_seconds=self.read_seconds):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _compare(self, spec: TableSpec, stage: Path) -> list[Changes]:
+        upserts, deletes = diff(self.reader, stage, spec)
+        found = Changes(spec.name, [item for batch in upserts for item in batch], [k for b in deletes for k in b])
+        stage.unlink()
+        return [found] if found.upserts or found.deletes else []
+
+    def _load(self, spec: TableSpec, stage: Path, rows: int) -> None:
+        self.send("load", {"table": spec.name, "stage": str(stage), "rows": rows}, _LOAD_SECONDS_MAX)
+        stage.unlink(missing_ok=True)
+
+    def _tell(
+        self, result: Result, at: str, began: int, changes: list[Changes], confirmed: Sequence[TableSpec]
+    ) -> None:
+        """Hand the result over; through a file, so that its size does not matter."""
+        path = ""
+        if changes:
+            result.changed = {item.table: len(item.upserts) + len(item.deletes) for item in changes}
+            file = self.folder / f"changes-{self.backend.name}.msgpack"
+            file.write_bytes(msgspec.msgpack.encode(changes))
+            path = str(file)
+        self.send(
+            "refreshed",
+            {
+                "backend": self.backend.name,
+                "at": at,
+                "began": began,
+                "tables": [spec.name for spec in confirmed],
+                "faults": result.faults,
+                "unchanged": result.unchanged,
+                "changes": path,
+            },
+            _APPLY_SECONDS_MAX,
+        )
+
+
+def read_changes(path: Path) -> list[Changes]:
+    """The changes that a refresh left in `path`."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=list[Changes])
