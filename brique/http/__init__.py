@@ -1,0 +1,90 @@
+"""The server: routes, sign-in, sessions, security; it knows no data.
+
+Declare `Routes`, wrap them with `application`, run them with `serve`. Every route asks for a role unless it is
+declared with `role=None`; the gate stands before the routes, so that nothing is open by mistake.
+"""
+
+from brique.http.accounts import AccountLimits, Accounts
+from brique.http.application import account_routes, application
+from brique.http.assets import Assets
+from brique.http.csrf import CSRF_FIELD, CSRF_HEADER, check_csrf
+from brique.http.faults import CrossSite, SignInFailed, SignInNeeded, SlowDown, TooSlow, WrongHost, no_such_page
+from brique.http.forms import Desk
+from brique.http.gate import safe_next
+from brique.http.identity import ROLES, Grant, Person, Role, Session, Token, User, allows
+from brique.http.language import language_of
+from brique.http.limits import Limits
+from brique.http.negotiate import (
+    best_accept,
+    check_if_match,
+    etag_of,
+    has_already,
+    respond,
+    wants_html,
+    wants_json,
+)
+from brique.http.problems import PROBLEM_JSON, TITLES, describe, problem
+from brique.http.rendering import TEMPLATES, Render, own_context, plain_render
+from brique.http.routes import Handler, Route, Routes, check_role, requires, user_of
+from brique.http.security import Exchange
+from brique.http.server import serve
+from brique.http.site import Site, at, client_address, local_path
+from brique.http.throttle import ThrottleLimits
+
+__all__ = [
+    "CSRF_FIELD",
+    "CSRF_HEADER",
+    "PROBLEM_JSON",
+    "ROLES",
+    "TEMPLATES",
+    "TITLES",
+    "AccountLimits",
+    "Accounts",
+    "Assets",
+    "CrossSite",
+    "Desk",
+    "Exchange",
+    "Grant",
+    "Handler",
+    "Limits",
+    "Person",
+    "Render",
+    "Role",
+    "Route",
+    "Routes",
+    "Session",
+    "SignInFailed",
+    "SignInNeeded",
+    "Site",
+    "SlowDown",
+    "ThrottleLimits",
+    "Token",
+    "TooSlow",
+    "User",
+    "WrongHost",
+    "account_routes",
+    "allows",
+    "application",
+    "at",
+    "best_accept",
+    "check_csrf",
+    "check_if_match",
+    "check_role",
+    "client_address",
+    "describe",
+    "etag_of",
+    "has_already",
+    "language_of",
+    "local_path",
+    "no_such_page",
+    "own_context",
+    "plain_render",
+    "problem",
+    "requires",
+    "respond",
+    "safe_next",
+    "serve",
+    "user_of",
+    "wants_html",
+    "wants_json",
+]
