@@ -1,0 +1,31 @@
+# demo: see it work. test: all tests. check: style, types, structure, words. bench: figures (NAME=..., QUICK=1).
+# Each of them sets up what it needs first.
+.PHONY: demo test check bench lock clean
+.DEFAULT_GOAL := demo
+
+demo:
+	@scripts/setup.sh run
+	@.venv/bin/brique demo
+
+test:
+	@scripts/setup.sh dev
+	@.venv/bin/pytest $(ARGS)
+
+check:
+	@scripts/setup.sh dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/pytest tests/test_architecture.py tests/test_words.py tests/test_docs.py
+
+bench:
+	@scripts/setup.sh bench
+	@.venv/bin/python -m bench $(NAME)
+
+lock: # write the locked versions anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header -q -o requirements/run.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header -q --group dev -o requirements/dev.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header -q --group dev --group bench -o requirements/bench.txt
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache brique-data demo-data
