@@ -96,6 +96,18 @@ def _parents_by_ps() -> dict[int, tuple[int, str]]:
     return {int(pid): (int(parent), state[0]) for pid, parent, state in rows}
 
 
+def state_of(pid: int) -> str | None:
+    """The state letter of one process, None when it is gone or a zombie."""
+    if Path("/proc/self/stat").exists():
+        try:
+            letter = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+    else:
+        letter = _parents_by_ps().get(pid, (0, "Z"))[1]
+    return None if letter in "ZX" else letter
+
+
 def tree(root: int) -> dict[int, str]:
     """`root` and all its descendants that live, parents first: id → state letter. Empty when `root` is gone."""
     table = parents()
