@@ -1,0 +1,63 @@
+"""What every spool must do; each kind runs it on the real thing."""
+
+from __future__ import annotations
+
+import pytest
+
+from brique.spool import Entry, Spool
+
+
+class SpoolContract:
+    def test_positions_count_from_one_in_the_order_given(self, spool: Spool) -> None:
+        assert spool.last() == 0
+        assert spool.append([Entry(b"a"), Entry(b"b")]) == [1, 2]
+        assert spool.append([Entry(b"c")]) == [3]
+        assert spool.last() == 3
+
+    def test_read_gives_only_what_comes_after(self, spool: Spool) -> None:
+        spool.append([Entry(str(n).encode()) for n in range(10)])
+        assert [record.payload for record in spool.read(7, 100)] == [b"7", b"8", b"9"]
+        assert [record.position for record in spool.read(0, 3)] == [1, 2, 3]
+        assert list(spool.read(10, 5)) == []
+
+    def test_an_entry_with_a_known_token_is_not_kept_again(self, spool: Spool) -> None:
+        [first] = spool.append([Entry(b"one", token="t")])
+        assert spool.append([Entry(b"two", token="t"), Entry(b"three", token="u")])[0] == first
+        found = spool.find("t")
+        assert found is not None
+        assert (found.position, found.payload) == (first, b"one")
+
+    def test_two_entries_with_one_token_in_one_call_are_one(self, spool: Spool) -> None:
+        first, second = spool.append([Entry(b"one", token="t"), Entry(b"two", token="t")])
+        assert first == second
+        assert [record.payload for record in spool.read(0, 10)] == [b"one"]
+
+    def test_an_unknown_token_finds_nothing(self, spool: Spool) -> None:
+        assert spool.find("nobody") is None
+
+    def test_any_bytes_come_back_as_they_were(self, spool: Spool) -> None:
+        payload = bytes(range(256)) * 300
+        spool.append([Entry(payload), Entry(b"")])
+        assert [record.payload for record in spool.read(0, 2)] == [payload, b""]
+
+    def test_forgotten_positions_are_never_given_again(self, spool: Spool) -> None:
+        spool.append([Entry(b"x", token="t"), Entry(b"y")])
+        assert spool.forget(2) == 2
+        assert spool.find("t") is None
+        assert spool.append([Entry(b"z", token="t")]) == [3]
+
+    def test_nothing_is_appended_by_an_empty_call(self, spool: Spool) -> None:
+        assert spool.append([]) == []
+        assert spool.last() == 0
+
+    def test_size_grows_with_what_is_kept(self, spool: Spool) -> None:
+        before = spool.size_bytes()
+        spool.append([Entry(b"x" * 100_000) for _ in range(10)])
+        assert spool.size_bytes() > before
+
+    def test_close_twice_does_nothing(self, spool: Spool) -> None:
+        spool.append([Entry(b"x")])
+        spool.close()
+        spool.close()
+        with pytest.raises(Exception, match=""):
+            spool.append([Entry(b"y")])
