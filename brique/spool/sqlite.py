@@ -15,7 +15,7 @@ from typing import cast
 
 import apsw
 
-from brique.errors import BadConfiguration, NoRoom
+from brique.errors import BadConfiguration, Busy, NoRoom
 from brique.spool.protocol import Entry, Record
 
 _SCHEMA = """
@@ -36,6 +36,7 @@ class SqliteSpool:
     def __init__(self, path: Path, *, free_bytes_min: int = 8 * 1024 * 1024) -> None:
         self.path = path
         self.free_bytes_min = free_bytes_min
+        self._is_closed = False
         is_new = not path.exists()
         if is_new:
             path.touch(mode=0o600)
@@ -64,17 +65,28 @@ class SqliteSpool:
         self._db.execute(_SCHEMA)
 
     def append(self, entries: Sequence[Entry]) -> list[int]:
+        if self._is_closed:
+            raise Busy("The spool is closed.", try_this="try again in a moment")
         self._check_room(sum(len(entry.payload) for entry in entries))
-        positions: list[int] = []
         try:
-            with self._db:
-                positions.extend(self._keep(entry) for entry in entries)
+            self._db.execute("BEGIN IMMEDIATE")
+            positions = [self._keep(entry) for entry in entries]
+            self._db.execute("COMMIT")
         except (apsw.FullError, apsw.IOError) as fault:
+            self._roll_back()
             raise NoRoom(
                 f"The write could not be kept on disk: {fault}",
                 try_this="free some space on the disk of the data folder",
             ) from fault
+        except BaseException:
+            self._roll_back()
+            raise
         return positions
+
+    def _roll_back(self) -> None:
+        """Undo what was begun; SQLite may have done so itself when the disk is full."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def _keep(self, entry: Entry) -> int:
         if not entry.token:
@@ -123,6 +135,7 @@ class SqliteSpool:
         return sum(part.stat().st_size for part in parts if part.exists())
 
     def close(self) -> None:
+        self._is_closed = True
         self._db.close()
 
 

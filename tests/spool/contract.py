@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from brique.errors import Busy
 from brique.spool import Entry, Spool
 
 
@@ -55,9 +56,9 @@ class SpoolContract:
         spool.append([Entry(b"x" * 100_000) for _ in range(10)])
         assert spool.size_bytes() > before
 
-    def test_close_twice_does_nothing(self, spool: Spool) -> None:
+    def test_a_closed_spool_refuses_by_name(self, spool: Spool) -> None:
         spool.append([Entry(b"x")])
         spool.close()
         spool.close()
-        with pytest.raises(Exception, match=""):
+        with pytest.raises(Busy):
             spool.append([Entry(b"y")])
