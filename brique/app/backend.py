@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from brique.app.intranet import Declared
-from brique.backends import Backend, Rung, open_backend
+from brique.backends import Backend, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
 from brique.commands import Replay, Report, Waiting, report_to_payload
@@ -84,7 +84,6 @@ class BackendProcess:
             clock=clock,
             read_seconds=settings.backend_timeout_seconds,
         )
-        self.rung: Rung | None = None
         self.replay: Replay | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -144,18 +143,19 @@ class BackendProcess:
             self.backend.ping(self.settings.backend_connect_seconds)
         if self.replay is None:
             with self.guard.call(self.settings.backend_timeout_seconds):
-                self.rung = self.backend.prepare(self.spec.marker)
+                prepared = self.backend.prepare(self.spec.marker)
             self.replay = Replay(
                 self.backend,
                 self.specs,
                 stream=self.reader.stream_id(),
-                rung=self.rung,
+                rung=prepared.rung,
                 report=self._report,
                 real_keys=self._real_keys,
                 allowed=self.allowed,
             )
+            self._say(rung=str(prepared.rung), rung_reason=prepared.reason)
         self._next_refresh = 0.0
-        self._say(state=str(self.breaker.health), last_error="", next_try=None, rung=str(self.rung))
+        self._say(state=str(self.breaker.health), last_error="", next_try=None)
 
     @contextmanager
     def _timed(self, seconds: float) -> Iterator[None]:

@@ -52,6 +52,10 @@ class _Culprit(Exception):
         self.outcome = outcome
 
 
+class _NotTogether(Exception):
+    """A change of the batch found no row: which one, and why, is found one by one."""
+
+
 class Replay:
     """Replay to one backend. `stream` names this brique in the watermark; `report` must have been taken in for good
     when it returns; `real_keys` finds the key that the backend gave for a temporary one; `allowed` says why a
@@ -150,15 +154,48 @@ class Replay:
         return len(batch)
 
     def _transaction(self, batch: Sequence[Waiting]) -> _Sent:
+        """Apply `batch` in one transaction: all at once where nothing stands against it, else one by one, which
+        finds the command that cannot be applied. Raises _Culprit for that one; then nothing of the batch happened."""
+        if len(batch) > 1 and all(self._is_plain(item) for item in batch):
+            try:
+                return self._in_session(batch, self._apply_together)
+            except (BackendRefused, _NotTogether):
+                log.debug("%s: a batch of %d goes one by one", self.backend.name, len(batch))
+        return self._in_session(batch, self._apply_singly)
+
+    def _in_session(
+        self, batch: Sequence[Waiting], apply: Callable[[Session, Sequence[Waiting], _Sent], None]
+    ) -> _Sent:
         sent = _Sent()
         marked = self.rung is Rung.WATERMARK
         previous = (self.backend.watermark(self.stream) or 0) if marked else 0
         with self.backend.session() as session:
-            for index, item in enumerate(batch):
-                self._apply(session, index, item, sent)
+            apply(session, batch, sent)
             if marked and not session.move_watermark(self.stream, previous, batch[-1].position):
                 raise BackendAway(f"{self.backend.name}: somebody else is replaying the same commands")
         return sent
+
+    def _is_plain(self, item: Waiting) -> bool:
+        """Whether the command needs nothing that only one by one can give: a key made on the way, a refusal here."""
+        return not self.allowed(item.command) and all(
+            change.table in self.specs and (change.before is None or not change.key.startswith(PENDING))
+            for change in item.command.changes
+        )
+
+    def _apply_together(self, session: Session, batch: Sequence[Waiting], sent: _Sent) -> None:
+        flat = [(item, self.specs[change.table], change) for item in batch for change in item.command.changes]
+        results = session.apply([(spec, change) for _, spec, change in flat])
+        for (item, spec, change), result in zip(flat, results, strict=True):
+            if not result.rows:
+                raise _NotTogether
+            key = change.key if change.before is not None else spec.key_of({**(change.after or {}), **result.key})
+            sent.touched.setdefault(change.table, set()).add(key)
+            if key != change.key:
+                sent.keys.setdefault(item.position, {})[change.key] = key
+
+    def _apply_singly(self, session: Session, batch: Sequence[Waiting], sent: _Sent) -> None:
+        for index, item in enumerate(batch):
+            self._apply(session, index, item, sent)
 
     def _apply(self, session: Session, index: int, item: Waiting, sent: _Sent) -> None:
         reason = self.allowed(item.command)
