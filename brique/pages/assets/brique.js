@@ -1,0 +1,246 @@
+// The page's own script: small, and nothing depends on it. Every link and form works without it.
+// Marks that it looks for:
+//   data-key="n"            that key focuses the field or follows the link      data-js         shown only with this script
+//   form[data-main]         Ctrl+Enter sends it                                 data-enter="next" Enter goes to the next field
+//   data-confirm="…"        asked before the form is sent                        data-guard      asks before typed input is left
+//   data-theme-set="dark"   light, dark or auto, kept in the cookie `theme`      data-age="187"  seconds; the text is kept current
+//   data-lookup-url="…"     a field that looks up rows: GET ?q= gives {"items": [{"key", "label"}, …], "more": bool}
+//   data-picks="id"         a native date field that fills the text field of that id
+//   data-live="…"           an event stream; at each event the element is fetched anew by its id from data-fragment (else
+//                           from this page) and morphed in, unless somebody types, selects or has a menu open inside it
+(() => {
+  "use strict";
+  const root = document.documentElement, words = root.dataset;
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const typing = (node) => !!node?.closest?.("input:not([type=checkbox],[type=radio],[type=button],[type=submit]),select,textarea,[contenteditable]");
+  const store = { get(name) { try { return localStorage.getItem(name); } catch { return null; } },
+    set(name, value) { try { localStorage.setItem(name, value); } catch { /* private window: for this page only */ } } };
+
+  // ---- theme
+  const showTheme = (theme) => {
+    if (theme === "auto") delete root.dataset.theme; else root.dataset.theme = theme;
+    for (const button of all("[data-theme-set]")) button.setAttribute("aria-pressed", String(button.dataset.themeSet === theme));
+  };
+  const keptTheme = () => document.cookie.match(/(?:^|; )theme=(light|dark)/)?.[1] ?? "auto";
+
+  // ---- age of the data, counted from the moment the text arrived, so the browser's clock does not matter
+  const arrived = new WeakMap();
+  const age = (seconds) => {
+    const [s, min, h, d] = (words.units ?? "s|min|h|d").split("|");
+    const [count, unit] = seconds < 60 ? [seconds, s] : seconds < 3600 ? [seconds / 60, min] : seconds < 86400 ? [seconds / 3600, h] : [seconds / 86400, d];
+    return `${Math.floor(count)}\u00a0${unit}`;
+  };
+  const tick = () => {
+    for (const node of all("[data-age]")) {
+      const seen = arrived.get(node);
+      if (seen?.age !== node.dataset.age) { arrived.set(node, { age: node.dataset.age, at: performance.now() }); continue; }
+      const text = age(Number(node.dataset.age) + (performance.now() - seen.at) / 1000);
+      if (node.textContent !== text) node.textContent = text;
+    }
+  };
+
+  // ---- keyboard
+  const closeMenus = (except) => {
+    let closed = false;
+    for (const menu of all("details.drop[open]")) if (!except || !menu.contains(except)) { menu.open = false; closed = true; }
+    return closed;
+  };
+  const moveRow = (step) => {
+    const rows = all("table.rows tbody tr").filter((row) => row.querySelector("a[href]"));
+    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    const row = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + step))];
+    row?.querySelector("a[href]").focus();
+    row?.scrollIntoView({ block: "nearest" });
+    return !!row;
+  };
+  const singleKey = (event) => {
+    if (store.get("keys") === "off") return false;
+    if (event.key === "?") { document.getElementById("help")?.showModal(); return true; }
+    const target = all("[data-key]").find((node) => node.dataset.key === event.key.toLowerCase() && node.offsetParent);
+    if (!target) return false;
+    if (typing(target)) { target.focus(); target.select?.(); } else target.click();
+    return true;
+  };
+  const escape = (event) => {
+    const menu = event.target.closest?.("details.drop[open]");
+    if (closeMenus()) { menu?.querySelector("summary").focus(); return true; }
+    if (typing(event.target)) { event.target.blur(); return false; }
+    return false;
+  };
+  const nextField = (event) => {
+    const form = event.target.closest("form[data-enter=next]");
+    if (!form || !event.target.matches("input,select")) return false;
+    const fields = all("input:not([type=hidden]),select,textarea,button[type=submit]", form).filter((node) => !node.disabled && node.offsetParent);
+    fields[fields.indexOf(event.target) + 1]?.focus();
+    return true;
+  };
+  const onKey = (event) => {
+    if (event.defaultPrevented || event.isComposing) return false;
+    const form = event.target.closest?.("form") ?? document.querySelector("form[data-main]");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { form?.requestSubmit(); return !!form; }
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return false;
+    if (event.key === "Escape") return escape(event);
+    if (event.key === "Enter") return nextField(event);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && (event.target === document.body || event.target.closest?.("table.rows") || (step > 0 && event.target.type === "search"))) return moveRow(step);
+    return typing(event.target) ? false : singleKey(event);
+  };
+
+  // ---- forms: asked, sent once
+  const dirty = new Set();
+  const onSubmit = (event) => {
+    const form = event.target, question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+    if (event.defaultPrevented || form.method !== "post" || form.matches("[hx-post],[data-hx-post]")) return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    if (question && !confirm(question)) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    dirty.delete(form);
+    (event.submitter ?? form.querySelector("[type=submit]"))?.setAttribute("aria-busy", "true");
+  };
+  const release = () => {
+    for (const form of all("form[data-sent]")) delete form.dataset.sent;
+    for (const button of all("[type=submit][aria-busy]")) button.removeAttribute("aria-busy");
+  };
+
+  const pick = (field, iso) => {
+    const [year, month, day] = iso.split("-"), [order, sign] = (words.date ?? "ymd -").split(" ");
+    field.value = [...order].map((part) => ({ y: year, m: month, d: day })[part]).join(sign);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.focus();
+  };
+
+  // ---- looking up a row: ARIA combobox; the key travels in a hidden field of the same name
+  const lookUp = (input) => {
+    const hidden = Object.assign(document.createElement("input"), { type: "hidden", name: input.name, value: input.value });
+    const list = Object.assign(document.createElement("ul"), { id: `${input.id}-options`, hidden: true });
+    const said = Object.assign(document.createElement("span"), { className: "unseen" });
+    let active = -1, items = [], timer = 0, asking = null;
+    input.removeAttribute("name");
+    if (input.dataset.label) input.value = input.dataset.label;
+    input.autocomplete = "off";
+    list.role = "listbox"; said.role = "status"; input.role = "combobox";
+    list.ariaLabel = input.labels?.[0]?.textContent ?? "";
+    for (const [name, value] of Object.entries({ "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id })) input.setAttribute(name, value);
+    input.after(hidden, list, said);
+    const close = () => { clearTimeout(timer); asking?.abort(); list.hidden = true; active = -1; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
+    const mark = (to) => {
+      active = items.length ? (to + items.length) % items.length : -1;
+      [...list.children].forEach((node, index) => { if (node.role === "option") node.ariaSelected = String(index === active); });
+      const node = list.children[active];
+      if (!node) return;
+      input.setAttribute("aria-activedescendant", node.id);
+      node.scrollIntoView({ block: "nearest" });
+    };
+    const choose = (item) => { hidden.value = item.key; input.value = item.label; input.setCustomValidity(""); close(); hidden.dispatchEvent(new Event("change", { bubbles: true })); };
+    const show = (answer) => {
+      items = answer.items;
+      list.replaceChildren(...items.map((item, index) => Object.assign(document.createElement("li"), { role: "option", id: `${list.id}-${index}`, textContent: item.label })));
+      if (!items.length) list.append(Object.assign(document.createElement("li"), { className: "empty small", textContent: words.none ?? "—" }));
+      said.textContent = items.length ? `${items.length}${answer.more ? "+" : ""}` : words.none ?? "";
+      list.hidden = false;
+      input.setAttribute("aria-expanded", "true");
+      mark(input.value ? 0 : -1);
+    };
+    const ask = async () => {
+      asking?.abort();
+      const mine = (asking = new AbortController());
+      const url = new URL(input.dataset.lookupUrl, location.href);
+      url.searchParams.set("q", hidden.value === "" || input.value !== input.dataset.label ? input.value : "");
+      try {
+        const response = await fetch(url, { signal: mine.signal, headers: { Accept: "application/json" } });
+        if (!response.ok) throw new Error(String(response.status));
+        const answer = await response.json();
+        if (asking === mine && document.activeElement === input) show(answer);
+      } catch (fault) { if (fault.name !== "AbortError") close(); /* the typed key still works */ }
+    };
+    input.addEventListener("input", () => { hidden.value = input.value; clearTimeout(timer); timer = setTimeout(ask, 150); });
+    input.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const open = !list.hidden;
+      if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); if (open) mark(active + (event.key === "ArrowDown" ? 1 : -1)); else ask(); }
+      else if (open && event.key === "Enter" && items[active]) { event.preventDefault(); choose(items[active]); }
+      else if (open && event.key === "Tab" && items[active]) choose(items[active]);
+      else if (open && event.key === "Escape") { event.preventDefault(); close(); }
+    });
+    list.addEventListener("pointerdown", (event) => { event.preventDefault(); const item = items[[...list.children].indexOf(event.target.closest("[role=option]"))]; if (item) choose(item); });
+    input.addEventListener("blur", close);
+  };
+
+  // ---- live: one stream for each address, shared by the elements that name it
+  const streams = new Map(), waiting = new Map();
+  const busy = (node) => {
+    const selection = getSelection();
+    return document.hidden || (node.contains(document.activeElement) && typing(document.activeElement)) || !!node.querySelector("details.drop[open],dialog[open],form[data-sent]") ||
+      [...dirty].some((form) => node.contains(form)) || (!!selection && !selection.isCollapsed && selection.intersectsNode(node.firstChild ?? node));
+  };
+  const morph = async (node, fresh) => {
+    if (!fresh || !node.isConnected) return;
+    if (busy(node)) { waiting.set(node, performance.now()); return; }
+    if (!window.htmx) { node.replaceWith(fresh); enhance(); return; }
+    await htmx.swap({ sourceElement: node, target: node, swap: "outerMorph", text: fresh.outerHTML });
+  };
+  const refresh = async (url, nodes) => {
+    const response = await fetch(url, { headers: { "HX-Request": "true", Accept: "text/html" } });
+    if (!response.ok || response.redirected) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    for (const node of nodes) await morph(node, page.getElementById(node.id));
+  };
+  const settle = () => {
+    const due = new Map();
+    for (const [node, since] of waiting) {
+      if (!node.isConnected) { waiting.delete(node); continue; }
+      if (performance.now() - since < 250 || busy(node)) continue;
+      waiting.delete(node);
+      const url = node.dataset.fragment || location.href;
+      due.set(url, [...(due.get(url) ?? []), node]);
+    }
+    for (const [url, nodes] of due) refresh(url, nodes).catch(() => { for (const node of nodes) waiting.set(node, performance.now() + 2000); });
+  };
+  const listen = (url) => {
+    const stream = new EventSource(url), away = document.getElementById("away");
+    let gone = 0;
+    const touched = () => { for (const node of all("[data-live]")) if (node.dataset.live === url && !waiting.has(node)) waiting.set(node, performance.now()); };
+    stream.onopen = () => { clearTimeout(gone); gone = 0; if (away && !away.hidden) { away.hidden = true; touched(); } };
+    stream.onmessage = touched;
+    stream.addEventListener("change", touched);
+    stream.onerror = () => { if (away && !gone) gone = setTimeout(() => { away.hidden = false; }, 4000); };
+    streams.set(url, stream);
+  };
+
+  // ---- once for the page, again after each swap
+  const enhance = () => {
+    for (const node of all("[data-js][hidden]")) node.hidden = false;
+    for (const node of all("input[data-lookup-url][name]")) lookUp(node);
+    for (const node of all("[data-live]")) if (!streams.has(node.dataset.live)) listen(node.dataset.live);
+    tick();
+  };
+  document.addEventListener("keydown", (event) => { if (onKey(event)) event.preventDefault(); });
+  document.addEventListener("submit", onSubmit);
+  document.addEventListener("input", (event) => { const form = event.target.closest("form[data-guard]"); if (form) dirty.add(form); });
+  document.addEventListener("click", (event) => {
+    closeMenus(event.target);
+    const button = event.target.closest("[data-theme-set],[data-opens],[data-print]");
+    if (button?.dataset.themeSet) { document.cookie = `theme=${button.dataset.themeSet};path=/;max-age=31536000;samesite=lax`; showTheme(button.dataset.themeSet); }
+    if (button?.dataset.opens) document.getElementById(button.dataset.opens)?.showModal();
+    if (button && "print" in button.dataset) print();
+  });
+  document.addEventListener("change", (event) => {
+    const { id, dataset, value, checked } = event.target;
+    if (id === "keys-on") store.set("keys", checked ? "on" : "off");
+    if (dataset.picks && value) pick(document.getElementById(dataset.picks), value);
+  });
+  document.addEventListener("htmx:after:swap", enhance);
+  addEventListener("pageshow", (event) => { if (event.persisted) release(); });
+  addEventListener("pagehide", () => { for (const stream of streams.values()) stream.close(); streams.clear(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) enhance(); });
+  addEventListener("beforeunload", (event) => { if (dirty.size) event.preventDefault(); });
+  const start = () => {
+    showTheme(keptTheme());
+    const keys = document.getElementById("keys-on");
+    if (keys) keys.checked = store.get("keys") !== "off";
+    enhance();
+    setInterval(tick, 10000);
+    setInterval(settle, 300);
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
+})();
