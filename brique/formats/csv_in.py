@@ -8,10 +8,9 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from brique.errors import BadInput, NotFound
 from brique.formats.encoding import Encoding, detect
@@ -20,16 +19,9 @@ from brique.formats.protocol import Limits, RawBatch, ReadReport, Rows
 SEPARATORS = (";", ",", "\t", "|")
 _SAMPLE_CHARS = 1 << 16
 _BATCH_ROWS = 2_000
+_QUOTE = "a quote is missing, or there is one too many"
 _SAID = re.compile(r'^\ufeff?"?sep=(.)"?\r?\n', re.IGNORECASE)
 _BINARY = {b"PK\x03\x04": "a ZIP archive or spreadsheet", b"\xd0\xcf\x11\xe0": "an old Office file", b"%PDF": "a PDF"}
-
-
-class _Lines(Protocol):
-    """What `csv.reader` gives."""
-
-    @property
-    def line_num(self) -> int: ...
-    def __iter__(self) -> Iterator[list[str]]: ...
 
 
 @dataclass(frozen=True)
@@ -63,15 +55,19 @@ class CsvReader:
             if said:
                 file.readline()
             _allow(limits.cell_chars_max)
-            rows = csv.reader(file, delimiter=report.separator)
-            yield from _batches(rows, path, limits, skipped=1 if said else 0)
+            yield from _batches(file, path, limits, report.separator, skipped=1 if said else 0)
 
 
-def _batches(rows: _Lines, path: Path, limits: Limits, skipped: int) -> Iterator[RawBatch]:
+def _batches(file: Iterable[str], path: Path, limits: Limits, separator: str, *, skipped: int) -> Iterator[RawBatch]:
+    record: list[str] = []  # the lines of the record that is being read
+    whole: list[str] = []
     lines: list[int] = []
     kept: list[list[str]] = []
+    rows = csv.reader(_remembered(file, record), delimiter=separator)
     try:
         for row in rows:
+            whole = record.copy()
+            record.clear()
             if not row:
                 continue
             if len(row) > limits.columns_max:
@@ -83,10 +79,28 @@ def _batches(rows: _Lines, path: Path, limits: Limits, skipped: int) -> Iterator
                 yield RawBatch(path.stem, lines, kept)
                 lines, kept = [], []
     except csv.Error as fault:
-        reason = f"line {rows.line_num + skipped} cannot be read ({fault}); a quote may be missing before it"
-        raise bad(path, reason) from fault
+        start = rows.line_num + skipped - len(record) + 1
+        raise bad(path, f"the record that starts at line {start} cannot be read ({fault}); {_QUOTE}") from fault
+    if len(whole) > 1 and _is_open(whole, separator):
+        start = rows.line_num + skipped - len(whole) + 1
+        raise bad(path, f"the record that starts at line {start} does not end; {_QUOTE}")
     if kept:
         yield RawBatch(path.stem, lines, kept)
+
+
+def _remembered(file: Iterable[str], record: list[str]) -> Iterator[str]:
+    for line in file:
+        record.append(line)
+        yield line
+
+
+def _is_open(record: list[str], separator: str) -> bool:
+    """Whether the last record of a file ends inside quotes: it has swallowed the lines below an odd quote."""
+    try:
+        list(csv.reader(record, delimiter=separator, strict=True))
+    except csv.Error as fault:
+        return "end of data" in str(fault)
+    return False
 
 
 def bad(path: Path, reason: str, limit: str = "") -> BadInput:

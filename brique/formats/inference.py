@@ -17,13 +17,13 @@ from itertools import pairwise
 from brique.formats import shapes
 from brique.formats.parsing import text_of
 from brique.formats.protocol import Cell
-from brique.formats.shapes import DATES, MOMENTS, NOTHING, NUMBERS, Shape
+from brique.formats.shapes import DATES, MOMENTS, NUMBERS, Shape
 from brique.schema import Kind, slug
 
 _INT_DIGITS_MAX = 18
 _FLOAT_SCALE_MAX = 6
 """A number computed by a spreadsheet has more places than this; below, it was typed, and is kept exactly."""
-_CELL_SHAPES: dict[type, Shape] = {
+_CELL_SHAPES: dict[type, int] = {
     bool: Shape.BOOLEAN,
     datetime: Shape.ISO_MOMENT,
     date: Shape.ISO_DATE,
@@ -44,7 +44,7 @@ class Judgement:
 class Evidence:
     """What was seen of one column so far."""
 
-    shapes: Shape = NOTHING
+    shapes: int = Shape.NOTHING
     filled: int = 0
     whole_digits: int = 0
     point_scale: int = 0
@@ -101,29 +101,33 @@ class Evidence:
             self._number(text, shape)
         elif shape & MOMENTS:
             self._day(text, shape)
-        elif shape is Shape.TIME and not _reads(shapes.clock, text):
+        elif shape == Shape.TIME and not _reads(shapes.clock, text):
             self.shapes |= Shape.TEXT
-        elif shape is Shape.BOOLEAN:
+        elif shape == Shape.BOOLEAN:
             word = text.lower()
             self.true_seen |= word in shapes.TRUE
             self.surely_boolean |= word in shapes.SURELY_BOOLEAN
 
-    def _number(self, text: str, shape: Shape) -> None:
-        if shape is Shape.REAL:
+    def _number(self, text: str, shape: int) -> None:
+        if shape == Shape.REAL:
             return
-        if shape is Shape.COMMA:
+        if shape == Shape.COMMA:
             whole, scale = shapes.digits(text, ",")
             self.comma_scale = max(self.comma_scale, scale)
-        elif shape is Shape.POINT:
+        elif shape == Shape.POINT:
             whole, scale = shapes.digits(text, ".")
             self.point_scale = max(self.point_scale, scale)
         else:
             whole = sum(map(str.isdigit, text))
-        if shape is Shape.GROUPED:
+        if shape == Shape.GROUPED:
             self.grouped_lengths.add(len(text))
         self.whole_digits = max(self.whole_digits, whole)
 
-    def _day(self, text: str, shape: Shape) -> None:
+    def _day(self, text: str, shape: int) -> None:
+        if shape in _CALENDAR:  # the order of the others does not matter
+            if not _reads(_CALENDAR[shape], text):
+                self.shapes |= Shape.TEXT
+            return
         read = (lambda order: shapes.day(text, order)) if shape & DATES else (lambda order: shapes.moment(text, order))
         self.day_first = self.day_first and _reads(read, "dmy")
         self.month_first = self.month_first and _reads(read, "mdy")
@@ -173,6 +177,13 @@ class Evidence:
         if scale == 0:
             return Judgement(Kind.INTEGER, mark) if whole <= _INT_DIGITS_MAX else Judgement(Kind.TEXT)
         return Judgement(Kind.DECIMAL, mark, scale if whole + scale <= _INT_DIGITS_MAX else None)
+
+
+_CALENDAR: dict[int, Callable[[str], object]] = {
+    Shape.ISO_DATE: lambda text: shapes.day(text, "dmy"),
+    Shape.ISO_MOMENT: lambda text: shapes.moment(text, "dmy"),
+    Shape.ZONED_MOMENT: lambda text: shapes.moment(text, "dmy"),
+}
 
 
 def _reads(read: Callable[[str], object], argument: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, time
 
 from brique.formats.protocol import Cell, RawBatch, ReadReport
-from brique.formats.shapes import NOTHING, Shape, plain, shape_of
+from brique.formats.shapes import Shape, plain, shape_of
 
 SAMPLE_ROWS = 100
 _TITLE_ROWS = 20
@@ -34,13 +34,13 @@ class Layout:
     named: tuple[bool, ...] = ()
 
 
-def _typed(cell: Cell) -> Shape:
+def _typed(cell: Cell) -> int:
     """The shape of a cell, however the file holds it; nothing for an empty one."""
     if cell is None or cell == "":
-        return NOTHING
+        return Shape.NOTHING
     if isinstance(cell, str):
         text = plain(cell)
-        return shape_of(text) if text else NOTHING
+        return shape_of(text) if text else Shape.NOTHING
     if isinstance(cell, bool):
         return Shape.BOOLEAN
     if isinstance(cell, (int, float)):
@@ -71,14 +71,14 @@ def _is_header(first: Sequence[Cell], body: Sequence[Sequence[Cell]]) -> bool:
     said_header = said_data = 0
     for at, cell in enumerate(first):
         shape = _typed(cell)
-        if shape is Shape.TEXT:
+        if shape == Shape.TEXT:
             below = Counter(_typed(row[at]) for row in body if at < len(row))
-            below.pop(NOTHING, None)
-            said_header += bool(below) and below.most_common(1)[0][0] is not Shape.TEXT
+            below.pop(Shape.NOTHING, None)
+            said_header += bool(below) and below.most_common(1)[0][0] != Shape.TEXT
         elif shape:
             years = isinstance(cell, (int, str)) and re.fullmatch(r"(19|20)\d\d", str(cell).strip()) is not None
             said_data += not years
-    typed = sum(1 for cell in first if _typed(cell) not in (NOTHING, Shape.TEXT))
+    typed = sum(1 for cell in first if _typed(cell) not in (Shape.NOTHING, Shape.TEXT))
     if typed == 0:
         return True
     return said_data == 0 or said_header >= said_data

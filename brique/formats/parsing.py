@@ -145,7 +145,7 @@ def _time(cell: Cell) -> Value:
     if isinstance(cell, time):
         return cell.isoformat()
     text = shapes.plain(cell) if isinstance(cell, str) else ""
-    if shapes.shape_of(text) is not shapes.Shape.TIME:
+    if shapes.shape_of(text) != shapes.Shape.TIME:
         raise ValueError(_MISFIT)
     return shapes.clock(text).isoformat()
 

@@ -194,6 +194,8 @@ def _weigh(path: Path, limits: Limits) -> tuple[bool, int]:
         raise bad(path, "", f"it has {size} bytes; at most {limits.file_bytes_max} are read", limit="file_bytes_max")
     if start == _OLE:
         return False, min(limits.memory_bytes_max, _BASE_MEMORY + 2 * _MEMORY_PER_BYTE * size)
+    if size == 0:
+        raise bad(path, "", "it is empty")
     if not start.startswith(_ZIP):
         raise BadInput(
             f"{path.name}: it is not a spreadsheet, whatever its name says.",
