@@ -1,0 +1,249 @@
+"""The command projection: what became of each command of the spool, asked by page, outbox and replay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import msgspec
+
+from brique.schema import PENDING, Change, Command, Row, State, encode_command
+
+WAITING = (State.KEPT, State.SENDING)
+NEEDS_PERSON = tuple(state for state in State if state.needs_person)
+_FIELDS = "position, state, reason, tries, next_try, settled_seq, settled_at, dismissed, theirs, keys, payload"
+
+
+def decoded(payload: bytes) -> Command:
+    """The command in a record of the command table."""
+    # Field by field: msgspec cannot check a union of text and bytes, which the values in a change are.
+    raw = msgspec.msgpack.decode(payload)
+    return Command(**{**raw, "changes": tuple(Change(**change) for change in raw["changes"])})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """A command and where it is in its life. Its changes bear the real keys of rows that have got one since.
+
+    `next_try` and `settled_at` are UTC stamps; `theirs` holds rows as the backend had them, by "table/key";
+    `keys` the real keys that the backend gave, by temporary key; `dismissed`: a person has dealt with it.
+    """
+
+    position: int
+    command: Command
+    state: State
+    reason: str = ""
+    tries: int = 0
+    next_try: str | None = None
+    settled_seq: int | None = None
+    settled_at: str | None = None
+    dismissed: bool = False
+    theirs: Mapping[str, Row | None] | None = None
+    keys: Mapping[str, str] | None = None
+
+
+class Commands:
+    """Reads of the command tables on one connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def at(self, position: int) -> StoredCommand | None:
+        return next(self._select("WHERE position = ?", (position,)), None)
+
+    def by_id(self, identity: str, user: str | None = None) -> StoredCommand | None:
+        """The command with this id (of `user`, when given)."""
+        if user is None:
+            return next(self._select("WHERE id = ? ORDER BY position LIMIT 1", (identity,)), None)
+        return next(self._select("WHERE id = ? AND user = ? ORDER BY position LIMIT 1", (identity, user)), None)
+
+    def waiting(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
+        """Commands of a backend that are not settled, oldest first, past position `after`."""
+        tail = "WHERE backend = ? AND state IN ('kept', 'sending') AND position > ? ORDER BY position LIMIT ?"
+        return list(self._select(tail, (backend, after, limit)))
+
+    def applied(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
+        """Applied commands of a backend, oldest first, past position `after`: what a rewind looks at."""
+        tail = "WHERE backend = ? AND state = 'applied' AND position > ? ORDER BY position LIMIT ?"
+        return list(self._select(tail, (backend, after, limit)))
+
+    def outbox(
+        self,
+        states: Collection[State] = (),
+        *,
+        user: str | None = None,
+        backend: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+        dismissed: bool | None = None,
+    ) -> list[StoredCommand]:
+        """Commands, newest first, older than position `before`; no `states` means all."""
+        where, bound = ["1"], []
+        if states:
+            where.append(f"state IN ({', '.join('?' * len(states))})")
+            bound += [state.value for state in states]
+        for column, value in (("user", user), ("backend", backend), ("dismissed", dismissed)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                bound.append(value if isinstance(value, str) else int(value))
+        if before is not None:
+            where.append("position < ?")
+            bound.append(before)
+        tail = f"WHERE {' AND '.join(where)} ORDER BY position DESC LIMIT ?"
+        return list(self._select(tail, (*bound, limit)))
+
+    def touching(self, table: str, key: str, limit: int = 50) -> list[StoredCommand]:
+        """Commands whose changes are laid over this row or mark it, oldest first."""
+        tail = (
+            "WHERE position IN (SELECT position FROM overlay WHERE table_name = ? AND key = ?) "
+            "ORDER BY position LIMIT ?"
+        )
+        return list(self._select(tail, (table, key, limit)))
+
+    def counts(self, *, user: str | None = None, backend: str | None = None) -> dict[State, int]:
+        """How many commands are in each state; states without any are left out."""
+        where, bound = "1", []
+        for column, value in (("user", user), ("backend", backend)):
+            if value is not None:
+                where += f" AND {column} = ?"
+                bound.append(value)
+        found = self._connection.execute(
+            f"SELECT state, sum(n) FROM command_count WHERE {where} GROUP BY state",  # noqa: S608
+            bound,
+        )
+        return {State(state): n for state, n in found if n}
+
+    def needing_person(self, *, user: str | None = None, backend: str | None = None) -> int:
+        """How many refused, conflicting or unknown commands nobody has dealt with, counted to 10,000."""
+        where, bound = "dismissed = 0", []
+        for column, value in (("user", user), ("backend", backend)):
+            if value is not None:
+                where += f" AND {column} = ?"
+                bound.append(value)
+        states = ", ".join(f"'{state.value}'" for state in NEEDS_PERSON)
+        row = self._connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM command WHERE state IN ({states}) AND {where} LIMIT 10000)",  # noqa: S608
+            bound,
+        ).fetchone()
+        return int(row[0])
+
+    def real_key(self, table: str, key: str) -> str:
+        """The key that the backend gave to the row with this temporary key; any other key as it is."""
+        if not key.startswith(PENDING):
+            return key
+        row = self._connection.execute(
+            "SELECT key FROM renamed WHERE table_name = ? AND old = ?", (table, key)
+        ).fetchone()
+        return str(row[0]) if row else key
+
+    def renewed(self, command: Command) -> Command:
+        """`command` with temporary keys replaced by the real ones known by now."""
+        if not any(change.key.startswith(PENDING) for change in command.changes):
+            return command
+        changes = tuple(
+            msgspec.structs.replace(change, key=self.real_key(change.table, change.key)) for change in command.changes
+        )
+        return msgspec.structs.replace(command, changes=changes)
+
+    def _select(self, tail: str, bound: tuple[Any, ...]) -> Iterator[StoredCommand]:
+        for record in self._connection.execute(f"SELECT {_FIELDS} FROM command {tail}", bound).fetchall():  # noqa: S608
+            yield self._stored(record)
+
+    def _stored(self, record: tuple[Any, ...]) -> StoredCommand:
+        position, state, reason, tries, next_try, seq, settled_at, dismissed, theirs, keys, payload = record
+        return StoredCommand(
+            position,
+            self.renewed(decoded(payload)),
+            State(state),
+            reason,
+            tries,
+            next_try,
+            seq,
+            settled_at,
+            bool(dismissed),
+            msgspec.msgpack.decode(theirs) if theirs is not None else None,
+            msgspec.msgpack.decode(keys) if keys is not None else None,
+        )
+
+
+class CommandTable:
+    """Writes of the command tables; the writer's transaction owns the connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def state(self, position: int) -> State | None:
+        row = self._connection.execute("SELECT state FROM command WHERE position = ?", (position,)).fetchone()
+        return State(row[0]) if row else None
+
+    def add(self, position: int, command: Command) -> None:
+        self._connection.execute(
+            "INSERT INTO command(position, id, backend, user, at, state, payload) VALUES (?, ?, ?, ?, ?, 'kept', ?)",
+            (position, command.id, command.backend, command.user, command.at, encode_command(command)),
+        )
+        self._count(command.backend, command.user, State.KEPT, 1)
+
+    def move(self, position: int, state: State) -> None:
+        """Put the command into `state` and keep the counts."""
+        old, backend, user = self._connection.execute(
+            "SELECT state, backend, user FROM command WHERE position = ?", (position,)
+        ).fetchone()
+        if old == state:
+            return
+        self._connection.execute("UPDATE command SET state = ? WHERE position = ?", (state.value, position))
+        self._count(backend, user, State(old), -1)
+        self._count(backend, user, state, 1)
+
+    def settled(
+        self, position: int, seq: int, at: str, reason: str, theirs: Mapping[str, Row | None], keys: Mapping[str, str]
+    ) -> None:
+        self._connection.execute(
+            "UPDATE command SET settled_seq = ?, settled_at = ?, reason = ?, theirs = ?, keys = ?, dismissed = 0, "
+            "next_try = NULL WHERE position = ?",
+            (
+                seq,
+                at,
+                reason,
+                msgspec.msgpack.encode(dict(theirs)) if theirs else None,
+                msgspec.msgpack.encode(dict(keys)) if keys else None,
+                position,
+            ),
+        )
+
+    def tried(self, position: int, reason: str, next_try: str | None) -> None:
+        self._connection.execute(
+            "UPDATE command SET tries = tries + 1, reason = ?, next_try = ? WHERE position = ?",
+            (reason, next_try, position),
+        )
+
+    def dismiss(self, position: int) -> None:
+        self._connection.execute("UPDATE command SET dismissed = 1 WHERE position = ?", (position,))
+
+    def reopened(self, position: int) -> None:
+        self._connection.execute(
+            "UPDATE command SET settled_seq = NULL, settled_at = NULL WHERE position = ?", (position,)
+        )
+
+    def forget(self, before: str, limit: int) -> int:
+        """Remove up to `limit` commands that settled before that stamp and bind nothing any more."""
+        needy = ", ".join(f"'{state.value}'" for state in NEEDS_PERSON)
+        found = self._connection.execute(
+            "SELECT position, backend, user, state FROM command WHERE settled_at < ? "  # noqa: S608
+            f"AND (dismissed = 1 OR state NOT IN ({needy})) "
+            "AND NOT EXISTS (SELECT 1 FROM overlay WHERE overlay.position = command.position) "
+            "ORDER BY settled_at LIMIT ?",
+            (before, limit),
+        ).fetchall()
+        for position, backend, user, state in found:
+            self._connection.execute("DELETE FROM command WHERE position = ?", (position,))
+            self._count(backend, user, State(state), -1)
+        return len(found)
+
+    def _count(self, backend: str, user: str, state: State, by: int) -> None:
+        self._connection.execute(
+            "INSERT INTO command_count(state, backend, user, n) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            (state.value, backend, user, by),
+        )

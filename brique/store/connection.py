@@ -1,0 +1,43 @@
+"""Connections to the store: one writer, any number of readers, each set up the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from brique.store import search
+
+_STATEMENTS = 400  # prepared statements kept for each connection
+_MMAP_BYTES = 16 * 1024**3  # an upper bound: only what is touched takes memory
+_BUSY_MS = 10_000
+
+
+def _prepare(connection: apsw.Connection, cache_kib: int) -> None:
+    connection.set_busy_timeout(_BUSY_MS)
+    connection.create_scalar_function("brique_found", search.found, -1, deterministic=True)
+    connection.create_scalar_function("brique_document", search.document_of, -1, deterministic=True)
+    connection.create_scalar_function("brique_contains", search.contains, 2, deterministic=True)
+    connection.execute(
+        f"PRAGMA mmap_size={_MMAP_BYTES}; PRAGMA cache_size=-{cache_kib}; PRAGMA temp_store=FILE; "
+        "PRAGMA trusted_schema=OFF"
+    )
+
+
+def writer(path: Path) -> apsw.Connection:
+    """The engine's own connection: WAL, synchronous=NORMAL, checkpoints only when asked for."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS)
+    _prepare(connection, 128 * 1024)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864")
+    return connection
+
+
+def reader(path: Path) -> apsw.Connection:
+    """A connection that cannot write. Raises apsw.CantOpenError when there is no store."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS)
+    _prepare(connection, 16 * 1024)
+    connection.execute("PRAGMA query_only=ON")
+    return connection

@@ -1,0 +1,186 @@
+"""How the store lies on disk: names, quoting and the statements that make its tables.
+
+Theory of operation. The rows of a table T live in a *generation*: the SQLite table `t_T:N` with its indexes and its
+search index `t_T:N:search`. `table_state.generation` says which one counts; a reader looks there inside its snapshot,
+so a reload is built aside as N+1 and published by one small transaction. The view `t_T` shows the rows that count, for
+people with a SQLite shell. Columns carry no type: SQLite then keeps values exactly as given, wrong ones too. Text is
+sorted by NOCASE (ASCII letters only), everything else by SQLite's own order: NULL, numbers, text, bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from brique.schema import Column, Kind, TableSpec
+
+FORMAT = 1
+"""Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
+
+META = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE table_state(
+  table_name TEXT PRIMARY KEY, generation INTEGER NOT NULL, loaded INTEGER NOT NULL DEFAULT 0,
+  rows INTEGER NOT NULL DEFAULT 0, confirmed_at TEXT, shape BLOB NOT NULL,
+  loading TEXT NOT NULL DEFAULT '', rows_done INTEGER NOT NULL DEFAULT 0, rows_total INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE backend_state(
+  name TEXT PRIMARY KEY, state TEXT NOT NULL DEFAULT 'live', since TEXT, confirmed_at TEXT,
+  last_error TEXT NOT NULL DEFAULT '', next_try TEXT, rung TEXT NOT NULL DEFAULT '',
+  rung_reason TEXT NOT NULL DEFAULT '', facts BLOB
+) WITHOUT ROWID;
+CREATE TABLE change(
+  seq INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT, before BLOB, after BLOB,
+  at TEXT NOT NULL, origin INTEGER, pending_before INTEGER NOT NULL DEFAULT 0, pending_after INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX change_key ON change(table_name, key);
+CREATE TABLE command(
+  position INTEGER PRIMARY KEY, id TEXT NOT NULL, backend TEXT NOT NULL, user TEXT NOT NULL, at TEXT NOT NULL,
+  state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, next_try TEXT,
+  settled_seq INTEGER, settled_at TEXT, dismissed INTEGER NOT NULL DEFAULT 0, theirs BLOB, keys BLOB,
+  payload BLOB NOT NULL
+);
+CREATE INDEX command_id ON command(id);
+CREATE INDEX command_user ON command(user, position);
+CREATE INDEX command_state ON command(state, position);
+CREATE INDEX command_waiting ON command(backend, position) WHERE state IN ('kept', 'sending');
+CREATE INDEX command_settled ON command(settled_at) WHERE settled_at IS NOT NULL;
+CREATE TABLE command_count(
+  state TEXT, backend TEXT, user TEXT, n INTEGER NOT NULL, PRIMARY KEY(state, backend, user)
+) WITHOUT ROWID;
+CREATE TABLE overlay(
+  table_name TEXT, key TEXT, position INTEGER, ordinal INTEGER, mark INTEGER NOT NULL DEFAULT 0,
+  settled_seq INTEGER, before BLOB, after BLOB, PRIMARY KEY(table_name, key, position, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX overlay_position ON overlay(position);
+CREATE INDEX overlay_settled ON overlay(table_name, settled_seq) WHERE settled_seq IS NOT NULL;
+CREATE TABLE shadow(table_name TEXT, key TEXT, base BLOB, PRIMARY KEY(table_name, key)) WITHOUT ROWID;
+CREATE TABLE renamed(table_name TEXT, old TEXT, key TEXT NOT NULL, PRIMARY KEY(table_name, old)) WITHOUT ROWID;
+CREATE TABLE fresh(table_name TEXT, key TEXT, seq INTEGER NOT NULL, PRIMARY KEY(table_name, key)) WITHOUT ROWID;
+CREATE TABLE representation(
+  name TEXT, arguments TEXT, etag TEXT NOT NULL, body BLOB NOT NULL, content_type TEXT NOT NULL DEFAULT '',
+  position INTEGER NOT NULL, dependencies BLOB, last_good INTEGER NOT NULL DEFAULT 1, error TEXT NOT NULL DEFAULT '',
+  user TEXT NOT NULL DEFAULT '', until TEXT, made_at TEXT NOT NULL, used_at TEXT NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY(name, arguments)
+) WITHOUT ROWID;
+CREATE INDEX representation_used ON representation(used_at, size);
+CREATE INDEX representation_until ON representation(until) WHERE until IS NOT NULL;
+CREATE TABLE dependency(
+  table_name TEXT, scheme TEXT, value BLOB, name TEXT, arguments TEXT,
+  PRIMARY KEY(table_name, scheme, value, name, arguments)
+) WITHOUT ROWID;
+CREATE INDEX dependency_of ON dependency(name, arguments);
+"""
+
+
+def quoted(name: str) -> str:
+    """`name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sortable(column: Column) -> bool:
+    """Whether lists can be sorted by `column` (it has an index)."""
+    return column.kind not in (Kind.BINARY, Kind.JSON)
+
+
+def collated(column: Column) -> bool:
+    """Whether `column` is compared without regard to the case of ASCII letters."""
+    return column.kind in (Kind.TEXT, Kind.ANY)
+
+
+def search_columns(spec: TableSpec) -> tuple[str, ...]:
+    """The columns that the search box looks at: texts and the key."""
+    return tuple(
+        column.name
+        for column in spec.columns
+        if column.kind in (Kind.TEXT, Kind.ANY) or (column.name in spec.key and column.kind is not Kind.BINARY)
+    )
+
+
+def shape(spec: TableSpec, search: bool) -> bytes:
+    """What decides whether kept rows of `spec` can still be used: another shape means loading anew."""
+    columns = [[c.name, c.source, c.kind.value, c.scale, c.decoder, c.source_type, sortable(c)] for c in spec.columns]
+    return msgspec.msgpack.encode([FORMAT, spec.backend, spec.source_schema, spec.source, columns, spec.key, search])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and statements of one generation of one table. `table` and `search` are quoted already."""
+
+    spec: TableSpec
+    generation: int
+    searchable: bool = True
+
+    @cached_property
+    def table_name(self) -> str:
+        return f"t_{self.spec.name}:{self.generation}"
+
+    @cached_property
+    def table(self) -> str:
+        return quoted(self.table_name)
+
+    @cached_property
+    def search_name(self) -> str:
+        return f"{self.table_name}:search"
+
+    @cached_property
+    def search(self) -> str:
+        return quoted(self.search_name)
+
+    @cached_property
+    def columns(self) -> str:
+        return ", ".join(quoted(name) for name in self.spec.names)
+
+    @cached_property
+    def select(self) -> str:
+        """`SELECT _id, _key, _version, _pending, columns… FROM table`."""
+        return f"SELECT _id, _key, _version, _pending, {self.columns} FROM {self.table}"  # noqa: S608
+
+    @cached_property
+    def search_columns(self) -> tuple[str, ...]:
+        return search_columns(self.spec)
+
+    @cached_property
+    def search_places(self) -> tuple[int, ...]:
+        """Where the search columns stand among the columns."""
+        return tuple(self.spec.names.index(name) for name in self.search_columns)
+
+    def index(self, column: str) -> str:
+        """The quoted name of the index on `column`."""
+        return quoted(f"{self.table_name}:{column}")
+
+    def term(self, column: str) -> str:
+        """`column` as it is sorted and compared."""
+        return quoted(column) + (" COLLATE NOCASE" if collated(self.spec.by_name[column]) else "")
+
+    def create_table(self) -> str:
+        return (
+            f"CREATE TABLE {self.table}(_id INTEGER PRIMARY KEY, _key TEXT NOT NULL, _version INTEGER NOT NULL, "
+            f"_pending INTEGER NOT NULL DEFAULT 0, {self.columns})"
+        )
+
+    def create_search(self) -> str:
+        return (
+            f"CREATE VIRTUAL TABLE {self.search} USING fts5(text, tokenize='trigram case_sensitive 1', detail=none, "
+            f"content='', contentless_delete=1)"
+        )
+
+    def create_indexes(self) -> list[str]:
+        """One statement for each index, the unique one on the key first."""
+        statements = [
+            f"CREATE UNIQUE INDEX {self.index('_key')} ON {self.table}(_key)",
+            f"CREATE INDEX {self.index('_pending')} ON {self.table}(_pending) WHERE _pending > 0",
+        ]
+        statements += [
+            f"CREATE INDEX {self.index(column.name)} ON {self.table}({self.term(column.name)})"
+            for column in self.spec.columns
+            if sortable(column)
+        ]
+        return statements
+
+    def show(self) -> list[str]:
+        """Statements that make this generation the one that the view `t_T` shows."""
+        view = quoted(f"t_{self.spec.name}")
+        return [f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS SELECT * FROM {self.table}"]  # noqa: S608

@@ -1,0 +1,246 @@
+"""Ready bytes: what views and pages have made, by name and arguments, and what each of them depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import apsw
+
+_FIELDS = "name, arguments, etag, body, content_type, position, dependencies, last_good, error, user, until, made_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """Bytes for one name and arguments. `position`: the store position they were made at.
+
+    `last_good` false: the view failed since (`error`), the body is the last good one. `until`: a UTC stamp after which
+    it counts as absent. `user`: whose it is, when the view asked. `dependencies`: the views room's own notes.
+    """
+
+    name: str
+    arguments: str
+    etag: str
+    body: bytes
+    position: int
+    made_at: str
+    content_type: str = ""
+    dependencies: bytes | None = None
+    last_good: bool = True
+    error: str = ""
+    user: str = ""
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """`name(arguments)` read rows of `table` where the columns of `scheme` hold `value` (both the views room's words)."""
+
+    table: str
+    scheme: str
+    value: bytes
+    name: str
+    arguments: str
+
+
+class Representations:
+    """The representations on one connection; writes only inside the writer's transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def get(self, name: str, arguments: str) -> Representation | None:
+        record = self._connection.execute(
+            f"SELECT {_FIELDS} FROM representation WHERE name = ? AND arguments = ?",  # noqa: S608
+            (name, arguments),
+        ).fetchone()
+        if record is None:
+            return None
+        name, arguments, etag, body, content_type, position, dependencies, good, error, user, until, made_at = record
+        return Representation(
+            name, arguments, etag, body, position, made_at, content_type, dependencies, bool(good), error, user, until
+        )
+
+    def etag(self, name: str, arguments: str) -> str | None:
+        row = self._connection.execute(
+            "SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments)
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def of(self, name: str, limit: int = 1000) -> list[str]:
+        """Arguments for which bytes of `name` are kept, at most `limit`."""
+        found = self._connection.execute("SELECT arguments FROM representation WHERE name = ? LIMIT ?", (name, limit))
+        return [str(row[0]) for row in found]
+
+    def put(self, made: Representation, dependencies: Iterable[Dependency] | None = None) -> None:
+        """Keep `made` in place of what was there; `dependencies`, when given, replace the old ones."""
+        self._connection.execute(
+            f"INSERT INTO representation({_FIELDS}, used_at, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
+            "ON CONFLICT DO UPDATE SET etag = excluded.etag, body = excluded.body, "
+            "content_type = excluded.content_type, position = excluded.position, "
+            "dependencies = excluded.dependencies, last_good = excluded.last_good, error = excluded.error, "
+            "user = excluded.user, until = excluded.until, made_at = excluded.made_at, used_at = excluded.used_at, "
+            "size = excluded.size",
+            (
+                made.name,
+                made.arguments,
+                made.etag,
+                made.body,
+                made.content_type,
+                made.position,
+                made.dependencies,
+                int(made.last_good),
+                made.error,
+                made.user,
+                made.until,
+                made.made_at,
+                made.made_at,
+                len(made.body) + len(made.dependencies or b"") + len(made.arguments) + 100,
+            ),
+        )
+        if dependencies is not None:
+            self.depend(made.name, made.arguments, dependencies)
+
+    def failed(self, name: str, arguments: str, error: str, position: int) -> None:
+        """Note that the view failed at `position`; the last good bytes stay."""
+        self._connection.execute(
+            "UPDATE representation SET last_good = 0, error = ?, position = ? WHERE name = ? AND arguments = ?",
+            (error, position, name, arguments),
+        )
+
+    def touch(self, used: Iterable[tuple[str, str]], at: str) -> None:
+        """Note that these (name, arguments) were read, for the eviction to spare them."""
+        self._connection.executemany(
+            "UPDATE representation SET used_at = ? WHERE name = ? AND arguments = ? AND used_at < ?",
+            [(at, name, arguments, at) for name, arguments in used],
+        )
+
+    def drop(self, name: str, arguments: str) -> bool:
+        """Forget one; true when it was there."""
+        self._connection.execute("DELETE FROM representation WHERE name = ? AND arguments = ?", (name, arguments))
+        gone = self._connection.changes() > 0
+        self._connection.execute("DELETE FROM dependency WHERE name = ? AND arguments = ?", (name, arguments))
+        return gone
+
+    def drop_many(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """Forget many; how many were there."""
+        before = self._connection.total_changes()
+        self._connection.executemany("DELETE FROM representation WHERE name = ? AND arguments = ?", pairs)
+        gone = self._connection.total_changes() - before
+        self._connection.executemany("DELETE FROM dependency WHERE name = ? AND arguments = ?", pairs)
+        return gone
+
+    def drop_where(self, name: str, arguments_query: str, bound: Sequence[object] = ()) -> int:
+        """Forget those of `name` whose arguments an SQL query gives: one statement however many there are."""
+        self._connection.execute(
+            f"DELETE FROM representation WHERE name = ? AND arguments IN ({arguments_query})",  # noqa: S608
+            (name, *bound),
+        )
+        return self._connection.changes()
+
+    def drop_all(self, names: Collection[str] | None = None) -> None:
+        """Forget all, or all of some names."""
+        if names is None:
+            self._connection.execute("DELETE FROM representation; DELETE FROM dependency")
+            return
+        pairs = [(name,) for name in names]
+        self._connection.executemany("DELETE FROM representation WHERE name = ?", pairs)
+        self._connection.executemany("DELETE FROM dependency WHERE name = ?", pairs)
+
+    def drop_expired(self, now: str, limit: int = 1000) -> list[tuple[str, str]]:
+        """Forget up to `limit` whose `until` has passed; which they were."""
+        found = self._connection.execute(
+            "SELECT name, arguments FROM representation WHERE until <= ? LIMIT ?", (now, limit)
+        ).fetchall()
+        self.drop_many(found)
+        return [(str(name), str(arguments)) for name, arguments in found]
+
+    def bytes(self) -> int:
+        """What all of them take, roughly."""
+        row = self._connection.execute("SELECT coalesce(sum(size), 0) FROM representation").fetchone()
+        return int(row[0])
+
+    def evict(self, bytes_max: int, *, batch: int = 500) -> int:
+        """Forget the longest unused until at most `bytes_max` are left; how many went."""
+        left, gone = self.bytes(), 0
+        while left > bytes_max:
+            found = self._connection.execute(
+                "SELECT name, arguments, size FROM representation ORDER BY used_at LIMIT ?", (batch,)
+            ).fetchall()
+            victims = []
+            for name, arguments, size in found:
+                if left <= bytes_max:
+                    break
+                victims.append((name, arguments))
+                left -= size
+            if not victims:
+                break
+            gone += self.drop_many(victims)
+        return gone
+
+    def depend(self, name: str, arguments: str, dependencies: Iterable[Dependency]) -> None:
+        """Replace what `name(arguments)` depends on."""
+        self._connection.execute("DELETE FROM dependency WHERE name = ? AND arguments = ?", (name, arguments))
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO dependency(table_name, scheme, value, name, arguments) VALUES (?, ?, ?, ?, ?)",
+            [(d.table, d.scheme, d.value, name, arguments) for d in dependencies],
+        )
+
+    def add_dependencies(self, dependencies: Iterable[Dependency]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO dependency(table_name, scheme, value, name, arguments) VALUES (?, ?, ?, ?, ?)",
+            [(d.table, d.scheme, d.value, d.name, d.arguments) for d in dependencies],
+        )
+
+    def depending(self, table: str, scheme: str, values: Collection[bytes]) -> list[tuple[str, str]]:
+        """(name, arguments) of those that depend on any of these values, each once."""
+        found: dict[tuple[str, str], None] = {}
+        for value in values:
+            for pair in self._connection.execute(
+                "SELECT name, arguments FROM dependency WHERE table_name = ? AND scheme = ? AND value = ?",
+                (table, scheme, value),
+            ):
+                found[pair] = None
+        return list(found)
+
+    def schemes(self, table: str) -> list[str]:
+        """The schemes in use on a table."""
+        # A loose scan of the primary key: one probe for each scheme, however many dependencies there are.
+        found = self._connection.execute(
+            "WITH RECURSIVE s(scheme) AS (SELECT min(scheme) FROM dependency WHERE table_name = ?1 UNION ALL "
+            "SELECT (SELECT min(scheme) FROM dependency WHERE table_name = ?1 AND scheme > s.scheme) FROM s "
+            "WHERE s.scheme IS NOT NULL) SELECT scheme FROM s WHERE scheme IS NOT NULL",
+            (table,),
+        )
+        return [str(row[0]) for row in found]
+
+    def depending_on_table(self, table: str) -> list[tuple[str, str]]:
+        """(name, arguments) of those that depend on anything of a table, each once."""
+        found = self._connection.execute(
+            "SELECT DISTINCT name, arguments FROM dependency WHERE table_name = ?", (table,)
+        )
+        return [(str(name), str(arguments)) for name, arguments in found]
+
+    def let_go(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Mark as absent: out of date, but their last good bytes stay until they are replaced or evicted."""
+        pairs = list(pairs)
+        self._connection.executemany(
+            "UPDATE representation SET dependencies = NULL WHERE name = ? AND arguments = ?", pairs
+        )
+        self._connection.executemany("DELETE FROM dependency WHERE name = ? AND arguments = ?", pairs)
+
+    def hold_until(self, name: str, arguments: str, until: str) -> None:
+        """Count one as absent from the UTC stamp `until` on."""
+        self._connection.execute(
+            "UPDATE representation SET until = ? WHERE name = ? AND arguments = ?", (until, name, arguments)
+        )
+
+    def names(self) -> list[str]:
+        """The names under which bytes are kept."""
+        # A loose scan of the primary key: one probe for each name.
+        found = self._connection.execute(
+            "WITH RECURSIVE s(name) AS (SELECT min(name) FROM representation UNION ALL "
+            "SELECT (SELECT min(name) FROM representation WHERE name > s.name) FROM s WHERE s.name IS NOT NULL) "
+            "SELECT name FROM s WHERE name IS NOT NULL"
+        )
+        return [str(row[0]) for row in found]

@@ -1,0 +1,103 @@
+"""Visible rows of one table, written and read by key; keeps its search index in step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import apsw
+
+from brique.schema import Row, Value
+from brique.store import search
+from brique.store.layout import Layout, quoted
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A visible row. `version` changes with every change of it; `pending`: 0 none, 1 pending, 2 needs a person."""
+
+    key: str
+    version: int
+    pending: int
+    values: Row
+    id: int = 0
+
+
+class Rows:
+    """The rows of one generation of a table, on one connection."""
+
+    def __init__(self, connection: apsw.Connection, layout: Layout) -> None:
+        self.layout = layout
+        self._connection = connection
+        self._names = layout.spec.names
+        self._by_key = f"{layout.select} WHERE _key = ?"
+
+    @cached_property
+    def _insert(self) -> str:
+        holes = ", ".join("?" * (len(self._names) + 3))
+        return f"INSERT INTO {self.layout.table}(_key, _version, _pending, {self.layout.columns}) VALUES ({holes})"  # noqa: S608
+
+    def stored(self, record: tuple[Any, ...]) -> StoredRow:
+        """A record of `layout.select` as a row."""
+        return StoredRow(record[1], record[2], record[3], dict(zip(self._names, record[4:], strict=True)), record[0])
+
+    def get(self, key: str) -> StoredRow | None:
+        record = self._connection.execute(self._by_key, (key,)).fetchone()
+        return self.stored(record) if record else None
+
+    def insert(self, key: str, version: int, pending: int, values: Row) -> None:
+        cells = [values.get(name) for name in self._names]
+        self._connection.execute(self._insert, (key, version, pending, *cells))
+        self._find(self._connection.last_insert_rowid(), values)
+
+    def update(self, row: StoredRow, version: int, pending: int, values: Row) -> None:
+        """Write what differs between `row`, as it is, and `values`."""
+        changed = [name for name in self._names if not same(row.values[name], values.get(name))]
+        sets = "".join(f", {quoted(name)} = ?" for name in changed)
+        if pending != row.pending:
+            sets += f", _pending = {int(pending)}"
+        self._connection.execute(
+            f"UPDATE {self.layout.table} SET _version = ?{sets} WHERE _id = ?",  # noqa: S608
+            (version, *[values.get(name) for name in changed], row.id),
+        )
+        if self.layout.searchable and not self._searched.isdisjoint(changed):
+            self._lose(row.id, row.values)
+            self._find(row.id, values)
+
+    def delete(self, row: StoredRow) -> None:
+        self._connection.execute(f"DELETE FROM {self.layout.table} WHERE _id = ?", (row.id,))  # noqa: S608
+        self._lose(row.id, row.values)
+
+    @cached_property
+    def _searched(self) -> frozenset[str]:
+        return frozenset(self.layout.search_columns)
+
+    def _document(self, values: Row) -> str:
+        return search.document(tuple(values.get(name) for name in self.layout.search_columns))
+
+    def _find(self, identity: int, values: Row) -> None:
+        if self.layout.searchable and (text := self._document(values)):
+            self._connection.execute(
+                f"INSERT INTO {self.layout.search}(rowid, text) VALUES (?, ?)",  # noqa: S608
+                (identity, text),
+            )
+
+    def _lose(self, identity: int, values: Row) -> None:
+        if self.layout.searchable and self._document(values):
+            self._connection.execute(f"DELETE FROM {self.layout.search} WHERE rowid = ?", (identity,))  # noqa: S608
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two store values are the same, type included: 1, 1.0 and "1" differ."""
+    return type(one) is type(other) and one == other
+
+
+def same_row(one: Row | None, other: Row | None) -> bool:
+    """Whether two rows hold the same values; columns that one lacks count as NULL."""
+    if one is None or other is None:
+        return one is other
+    if len(one) != len(other):
+        names = one.keys() | other.keys()
+        return all(same(one.get(name), other.get(name)) for name in names)
+    return all(name in other and same(value, other[name]) for name, value in one.items())

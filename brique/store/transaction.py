@@ -1,0 +1,437 @@
+"""What the engine may do to the store, all of it inside one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from brique import errors
+from brique.clock import stamp
+from brique.schema import Command, Row, State, Value
+from brique.store import states
+from brique.store.commands import Commands, CommandTable, decoded
+from brique.store.ledger import Ledger, packed
+from brique.store.overlay import fold, laid_of
+from brique.store.representations import Representations
+from brique.store.rows import Rows, StoredRow, same_row
+
+if TYPE_CHECKING:
+    from brique.store.writer import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One visible row before and after a transaction, in store values. `pending_…`: its mark before and after."""
+
+    table: str
+    key: str
+    before: Row | None
+    after: Row | None
+    pending_before: int = 0
+    pending_after: int = 0
+    seq: int = 0
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns whose values differ; all of them when the row came or went."""
+        if self.before is None or self.after is None:
+            return frozenset(self.before or self.after or ())
+        before, after = self.before, self.after
+        return frozenset(n for n, v in after.items() if type(before.get(n)) is not type(v) or before.get(n) != v)
+
+
+@dataclass(slots=True)
+class _Touched:
+    seq: int
+    before: Row | None
+    pending_before: int
+    after: Row | None
+    pending_after: int
+    origin: int | None
+
+
+def _whole(method: Callable[Concatenate[Tx, P], T]) -> Callable[Concatenate[Tx, P], T]:
+    """A method that fails half-way spoils its transaction: it can then only be rolled back (see `Tx.attempt`)."""
+
+    @wraps(method)
+    def guarded(tx: Tx, *args: P.args, **kwargs: P.kwargs) -> T:
+        if tx.spoiled:
+            raise RuntimeError("this transaction has failed and can only be rolled back")
+        try:
+            return method(tx, *args, **kwargs)
+        except errors.NotFound:
+            raise
+        except BaseException:
+            tx.spoiled = True
+            raise
+
+    return guarded
+
+
+class Tx:
+    """One transaction on the store. Made by `Store.transaction`; nothing of it is seen before its commit."""
+
+    def __init__(self, store: Store) -> None:
+        self.spoiled = False
+        self.reloaded: set[str] = set()
+        """Tables whose rows were all replaced in this transaction: `changes` does not list their rows."""
+        self.representations = Representations(store.connection)
+        self.commands = Commands(store.connection)
+        self._store = store
+        self._run = store.connection.execute
+        self._table = CommandTable(store.connection)
+        self._ledger = Ledger(store.connection)
+        self._touched: dict[tuple[str, str], _Touched] = {}
+        self._rows_more: dict[str, int] = {}
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    @_whole
+    def lay(self, position: int, command: Command) -> None:
+        """Insert the command, kept, and lay its changes over the copy. Does nothing for a position already there."""
+        if self._table.state(position) is not None:
+            return
+        self._table.add(position, command)
+        self._lay_changes(position, self.commands.renewed(command))
+
+    def _lay_changes(self, position: int, command: Command) -> None:
+        keys: dict[tuple[str, str], None] = {}
+        for change, laid in zip(command.changes, laid_of(position, command.changes), strict=True):
+            self._ledger.add(change.table, change.key, laid)
+            keys[(change.table, change.key)] = None
+        self._recompute_all(keys, origin=position)
+
+    @_whole
+    def settle(
+        self,
+        position: int,
+        state: State,
+        *,
+        reason: str = "",
+        theirs: Mapping[str, Row | None] | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """End the command's life. Does nothing when it is in that state already.
+
+        Applied: what it laid stays until it is let go, under the real keys that `keys` gives for temporary ones.
+        Refused, conflict, unknown: lifted, and the rows marked until `dismiss`. Withdrawn: lifted.
+        `theirs`: rows as the backend has them, by "table/key". Raises NotFound for a position that is not there.
+        """
+        old = self._known(position)
+        if not state.settled:
+            raise ValueError(f"{state} does not end a command")
+        if old is state:
+            return
+        keys = keys or {}
+        seq = self._store.next_settlement()
+        touched = dict.fromkeys(self._ledger.keys_of(position))
+        self._table.move(position, state)
+        self._table.settled(position, seq, stamp(self._store.clock.now()), reason, theirs or {}, keys)
+        touched.update(dict.fromkeys(self._rename(position, keys)))
+        if state is State.APPLIED:
+            if not old.settled:
+                self._ledger.settled(position, seq)
+            else:
+                self._ledger.lift(position)
+        elif state is State.WITHDRAWN:
+            self._ledger.lift(position)
+        else:
+            self._ledger.mark(position)
+        self._recompute_all(touched, origin=position)
+
+    def _known(self, position: int) -> State:
+        state = self._table.state(position)
+        if state is None:
+            raise errors.NotFound(f"There is no command at position {position}.")
+        return state
+
+    def _rename(self, position: int, keys: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Give rows with temporary keys their real ones; the (table, key) to compute again."""
+        if not keys:
+            return []
+        touched = []
+        stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
+        for change in decoded(stored[0]).changes:
+            real = keys.get(f"{change.table}/{change.key}", keys.get(change.key))
+            if real is None or real == change.key or change.before is not None:
+                continue
+            self._ledger.rename(change.table, change.key, real, self._key_values(change.table, real))
+            touched += [(change.table, change.key), (change.table, real)]
+        return touched
+
+    def _key_values(self, table: str, key: str) -> Row:
+        spec = self._store.specs.get(table)
+        if spec is None or not spec.key:
+            return {}
+        values: tuple[Value, ...] = spec.key_values(key)
+        return dict(zip(spec.key, values, strict=True))
+
+    @_whole
+    def sending(self, positions: Sequence[int]) -> None:
+        """These commands are on their way to the backend."""
+        for position in positions:
+            if self._known(position) is State.KEPT:
+                self._table.move(position, State.SENDING)
+
+    @_whole
+    def tried(self, positions: Sequence[int], reason: str, next_try: datetime | str | None) -> None:
+        """An attempt has failed in a way that is worth another: the commands wait again, until `next_try`."""
+        when = stamp(next_try) if isinstance(next_try, datetime) else next_try
+        for position in positions:
+            if not self._known(position).settled:
+                self._table.move(position, State.KEPT)
+                self._table.tried(position, reason, when)
+
+    @_whole
+    def reopen(self, position: int) -> None:
+        """The backend forgot an applied command: it is kept again and its changes are laid again."""
+        if self._known(position) is not State.APPLIED:
+            return
+        touched = dict.fromkeys(self._ledger.keys_of(position))
+        self._ledger.lift(position)
+        self._table.move(position, State.KEPT)
+        self._table.reopened(position)
+        stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
+        command = decoded(stored[0])
+        for change in command.changes:
+            if change.before is None:
+                self._ledger.forget_name(change.table, change.key)
+        self._recompute_all(touched, origin=position)
+        self._lay_changes(position, self.commands.renewed(command))
+
+    @_whole
+    def dismiss(self, position: int) -> None:
+        """A person has dealt with a refused, conflicting or unknown command: its rows bear no mark any more."""
+        if not self._known(position).needs_person:
+            return
+        touched = self._ledger.keys_of(position)
+        self._table.dismiss(position)
+        self._ledger.lift(position)
+        self._recompute_all(dict.fromkeys(touched), origin=position)
+
+    @_whole
+    def forget_settled(self, before: datetime, limit: int = 1000) -> int:
+        """Remove up to `limit` commands that settled before that moment and bind nothing any more; how many."""
+        return self._table.forget(stamp(before), limit)
+
+    # -- rows from the source -----------------------------------------------------------------------------------------
+
+    @_whole
+    def apply_base(
+        self,
+        table: str,
+        upserts: Sequence[tuple[str, Row]],
+        deletes: Sequence[str] = (),
+        *,
+        began: int | None = None,
+    ) -> None:
+        """Take over source rows by key. Rows under pending changes change beneath them; the others directly.
+
+        `began`: the settlement number (`Reader.settled_seq`) when reading the source began; rows read back since then
+        are newer and stay. Without it every row counts as newest.
+        """
+        rows = self._store.rows(table)
+        special = self._ledger.keys_in(table)
+        newer = self._ledger.fresh_since(table, began) if began is not None else frozenset()
+        for key, row in upserts:
+            if key in newer:
+                continue
+            if key in special:
+                self._recompute(table, key, base=row, based=True)
+                continue
+            current = rows.get(key)
+            if current is None or not same_row(current.values, row):
+                self._write(rows, key, current, row, 0)
+        for key in deletes:
+            if key in newer:
+                continue
+            if key in special:
+                self._recompute(table, key, base=None, based=True)
+            elif (current := rows.get(key)) is not None:
+                self._write(rows, key, current, None, 0)
+
+    @_whole
+    def let_go(self, tables: Collection[str], began: int) -> None:
+        """Lift what commands applied by settlement number `began` have laid in these tables: the source shows it."""
+        for table in tables:
+            keys = self._ledger.lift_settled(table, began)
+            self._ledger.unfreshen(table, began)
+            self._recompute_all({(table, key): None for key in sorted(keys)}, origin=None)
+
+    @_whole
+    def let_go_of(self, positions: Sequence[int]) -> None:
+        """Lift what these applied commands have laid: their rows were read back and taken over."""
+        touched: dict[tuple[str, str], None] = {}
+        for position in positions:
+            touched.update(dict.fromkeys(self._ledger.lift_applied(position)))
+        if touched:
+            self._ledger.freshen(touched, self._store.next_settlement())
+            self._recompute_all(touched, origin=None)
+
+    # -- what is known of backends and the store ----------------------------------------------------------------------
+
+    @_whole
+    def confirmed(self, backend: str, tables: Collection[str], at: datetime) -> None:
+        """The backend confirmed these tables' rows at that moment: their age counts from it."""
+        states.confirm(self._store.connection, backend, list(tables), at)
+
+    @_whole
+    def loaded(self, table: str, loaded: bool = True) -> None:
+        """Say that the rows of a table are there (for one filled by `apply_base` alone) or not."""
+        self._run("UPDATE table_state SET loaded = ? WHERE table_name = ?", (int(loaded), table))
+
+    @_whole
+    def backend_state(self, name: str, **fields: Any) -> None:
+        """Set fields of a backend's state; moments may be aware datetimes; unknown fields become facts."""
+        states.write_backend_state(self._store.connection, name, fields)
+
+    def spool_position(self) -> int:
+        """The last spool position that the store has taken in."""
+        return int(self.meta("spool_position") or 0)
+
+    def set_spool_position(self, position: int) -> None:
+        self.set_meta("spool_position", position)
+
+    def meta(self, name: str) -> Value:
+        row = self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        value: Value = row[0] if row else None
+        return value
+
+    @_whole
+    def set_meta(self, name: str, value: Value) -> None:
+        self._run(
+            "INSERT INTO meta(name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> list[RowChange]:
+        """The rows changed so far in this transaction, each once, in the order in which they were first touched."""
+        return [
+            RowChange(table, key, t.before, t.after, t.pending_before, t.pending_after, t.seq)
+            for (table, key), t in self._touched.items()
+            if table not in self.reloaded and (t.pending_before != t.pending_after or not same_row(t.before, t.after))
+        ]
+
+    def row(self, table: str, key: str) -> StoredRow | None:
+        """The visible row as this transaction has it so far."""
+        return self._store.rows(table).get(self.commands.real_key(table, key))
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """A part of the transaction that may fail alone: an exception undoes it, is raised, and spoils nothing."""
+        if self.spoiled:
+            raise RuntimeError("this transaction has failed and can only be rolled back")
+        kept = dict(self._touched), dict(self._rows_more), set(self.reloaded), self._store.counters()
+        self._run("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            self._run("ROLLBACK TO attempt; RELEASE attempt")
+            self._touched, self._rows_more, self.reloaded, counters = kept
+            self._store.set_counters(counters)
+            self.spoiled = False
+            raise
+        self._run("RELEASE attempt")
+
+    def _recompute_all(self, keys: Mapping[tuple[str, str], None], *, origin: int | None) -> None:
+        for table, key in keys:
+            self._recompute(table, key, origin=origin)
+
+    def _recompute(
+        self, table: str, key: str, *, base: Row | None = None, based: bool = False, origin: int | None = None
+    ) -> None:
+        """Fold the visible row of a key anew; over `base` when `based`, else over the source row that is known."""
+        if table not in self._store.specs:
+            return
+        rows = self._store.rows(table)
+        current = rows.get(key)
+        shaded, shadow = self._ledger.shadow(table, key)
+        if not based:
+            base = shadow if shaded else (current.values if current else None)
+        laid, marked = self._ledger.over(table, key)
+        if laid and (not shaded or not same_row(base, shadow)):
+            self._ledger.shade(table, key, base)
+        elif shaded and not laid:
+            self._ledger.unshade(table, key)
+        visible = fold(base, laid, rows.layout.spec.names)
+        self._write(rows, key, current, visible, 2 if marked else int(bool(laid)), origin)
+
+    def _write(
+        self,
+        rows: Rows,
+        key: str,
+        current: StoredRow | None,
+        values: Row | None,
+        pending: int,
+        origin: int | None = None,
+    ) -> None:
+        table = rows.layout.spec.name
+        if values is not None:
+            values = {name: values.get(name) for name in rows.layout.spec.names}
+        if current is None and values is None:
+            return
+        if current is not None and values is not None:
+            if current.pending == pending and same_row(current.values, values):
+                return
+            rows.update(current, self._touch(table, key, current, values, pending, origin), pending, values)
+        elif values is not None:
+            rows.insert(key, self._touch(table, key, current, values, pending, origin), pending, values)
+            self._rows_more[table] = self._rows_more.get(table, 0) + 1
+        elif current is not None:
+            self._touch(table, key, current, None, 0, origin)
+            rows.delete(current)
+            self._rows_more[table] = self._rows_more.get(table, 0) - 1
+
+    def _touch(
+        self, table: str, key: str, current: StoredRow | None, after: Row | None, pending: int, origin: int | None
+    ) -> int:
+        pending_after = pending if after is not None else 0
+        known = self._touched.get((table, key))
+        if known is None:
+            before, mark = (current.values, current.pending) if current else (None, 0)
+            seq = self._store.next_seq()
+            self._touched[(table, key)] = _Touched(seq, before, mark, after, pending_after, origin)
+            return seq
+        # A new object: `attempt` keeps the old ones to go back to.
+        self._touched[(table, key)] = _Touched(
+            known.seq, known.before, known.pending_before, after, pending_after, origin or known.origin
+        )
+        return known.seq
+
+    def replaced(self, table: str) -> None:
+        """Another generation of `table` counts from now on: lay pending changes over its rows."""
+        self._rows_more.pop(table, None)
+        self.reloaded.add(table)
+        self._ledger.unshade_all(table)
+        for key in sorted(self._ledger.keys_in(table)):
+            self._recompute(table, key)
+
+    def finish(self) -> None:
+        """Write counts and the change log; part of the commit."""
+        for table, more in self._rows_more.items():
+            self._run("UPDATE table_state SET rows = rows + ? WHERE table_name = ?", (more, table))
+        at = stamp(self._store.clock.now())
+        records: list[tuple[Any, ...]] = [
+            (t.seq, table, key, packed(t.before), packed(t.after), at, t.origin, t.pending_before, t.pending_after)
+            for (table, key), t in self._touched.items()
+            if table not in self.reloaded
+        ]
+        records = records[-self._store.change_log_rows_max :]
+        for table in sorted(self.reloaded):
+            records.append((self._store.next_seq(), table, None, None, None, at, None, 0, 0))
+        self._store.connection.executemany(
+            "INSERT INTO change(seq, table_name, key, before, after, at, origin, pending_before, pending_after) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            records,
+        )
+        self._store.trim_changes(self)
