@@ -19,7 +19,7 @@ from brique.demo.data import LINES, SEED, Plan
 from brique.demo.load import VERSION, Made, Progress, load_postgres, made
 from brique.demo.locks import locked
 from brique.demo.server import DemoServer, State
-from brique.errors import BadInput
+from brique.errors import BadConfiguration, BadInput
 
 PREPARE_SECONDS_MAX = 900
 """How long a second `brique demo` waits for the first one to make the data."""
@@ -98,7 +98,8 @@ class Demo:
 
     def start(self) -> None:
         """Start the ERP, or thaw it. Its data must have been prepared."""
-        self.server.port  # noqa: B018  says that there is no demo, before one without data is made
+        if not self.made:
+            raise BadConfiguration(f"There is no demo in {self.folder}", try_this="brique demo")
         self.server.start()
 
     def stop(self) -> None:
@@ -132,6 +133,7 @@ class Demo:
         return self.state()
 
     def panel(self) -> Panel:
+        """What there is to show and to do now."""
         state = self.state()
         return Panel(state, ACTIONS[state], self.server.pid, self.server.port, str(self.folder))
 

@@ -11,12 +11,14 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from brique.errors import BadConfiguration
 
 DEBIAN_COMMAND = "apt-get install postgresql"
+DEBIAN_VERSIONS = Path("/usr/lib/postgresql")
 FREEZE_ROUNDS_MAX = 50
 """Walks of the tree before a freeze gives up; the second usually finds nothing new."""
 
@@ -30,8 +32,8 @@ class Account:
     gid: int
 
 
-def find_programs() -> Path:
-    """The folder that holds `initdb` and `postgres`, the newest version first.
+def find_programs(*, versions: Path = DEBIAN_VERSIONS) -> Path:
+    """The folder that holds `initdb` and `postgres`: on the PATH, else the newest of `versions` (one folder each).
 
     Raises:
         BadConfiguration: PostgreSQL's server is not installed; names the command that installs it.
@@ -39,8 +41,8 @@ def find_programs() -> Path:
     candidates: list[Path] = []
     if found := shutil.which("initdb"):
         candidates.append(Path(found).resolve().parent)
-    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
-    candidates += sorted(versions, key=lambda path: -int(path.parent.name))
+    numbered = [path for path in versions.glob("*/bin") if path.parent.name.isdigit()]
+    candidates += sorted(numbered, key=lambda path: -int(path.parent.name))
     if config := shutil.which("pg_config"):
         done = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode == 0:
@@ -49,7 +51,7 @@ def find_programs() -> Path:
         if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")):
             return folder
     raise BadConfiguration(
-        "PostgreSQL is not installed: no initdb on the PATH, in /usr/lib/postgresql or by pg_config",
+        f"PostgreSQL is not installed: no initdb on the PATH, in {versions} or by pg_config",
         try_this=DEBIAN_COMMAND,
     )
 
@@ -144,7 +146,11 @@ def thaw_tree(root: int) -> None:
 
 def kill_tree(root: int) -> None:
     """End every process of the tree at once (SIGKILL), as a power cut would."""
-    pids = tree(root)
+    kill_all(tree(root))
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """SIGKILL to each of `pids` that is still there."""
     for pid in pids:
         send(pid, signal.SIGKILL)
 
@@ -181,3 +187,21 @@ def postmaster_pid(data: Path) -> int | None:
     except (FileNotFoundError, ValueError):
         return None
     return pid if str(data) in command_line(pid) else None
+
+
+def can_tell_folders() -> bool:
+    """Whether this system tells in which folder a process works."""
+    return Path("/proc/self/cwd").exists()
+
+
+def working_in(data: Path) -> list[int]:
+    """The living processes of PostgreSQL whose working folder is `data`; those of other users are not seen."""
+    found = []
+    for pid in parents():
+        try:
+            folder = Path(f"/proc/{pid}/cwd").readlink()
+        except OSError:
+            continue  # gone, a zombie, or another user's
+        if folder == data and any("postgres" in part for part in command_line(pid)[:1]):
+            found.append(pid)
+    return found

@@ -13,15 +13,11 @@ answers at once, whatever the server does.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import secrets
 import shutil
 import signal
 import socket
-import stat
-import subprocess
 import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -30,7 +26,8 @@ from typing import Any, Literal
 
 import psycopg
 
-from brique.demo import processes
+from brique.demo import cluster, processes
+from brique.demo.cluster import write_private
 from brique.demo.locks import POLL_SECONDS, locked
 from brique.errors import BackendAway, BadConfiguration, Busy, NotAllowed
 
@@ -38,37 +35,8 @@ State = Literal["running", "frozen", "stopped"]
 
 PORTS = range(15432, 15532)
 """Below the ports that the system hands out for outgoing connections, so that ours is not taken between two runs."""
-START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 20
 LOCK_SECONDS_MAX = 90
-LOG_BYTES_MAX = 5_000_000
-SOCKET_PATH_BYTES_MAX = 90
-"""The system allows 107 bytes for a socket's path; `.s.PGSQL.15432` takes 15 of them."""
-
-_SETTINGS = """
-# --- the demo's settings ---
-listen_addresses = '127.0.0.1'
-max_connections = 60
-shared_buffers = 128MB
-maintenance_work_mem = 256MB
-max_parallel_maintenance_workers = 0
-max_wal_size = 1GB
-wal_level = minimal
-max_wal_senders = 0
-fsync = on
-timezone = 'Africa/Dakar'
-lc_messages = 'C'
-log_min_messages = warning
-log_min_error_statement = panic
-logging_collector = off
-jit = off
-"""
-
-_ACCESS = """
-# TYPE  DATABASE  USER  ADDRESS       METHOD
-local   all       all                 trust
-host    all       all   127.0.0.1/32  scram-sha-256
-"""
 
 
 @dataclass(frozen=True)
@@ -147,11 +115,7 @@ class DemoServer:
 
     def log(self, lines: int = 20) -> str:
         """The last lines of the server's own log."""
-        try:
-            text = (self.data / "server.log").read_text("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        return cluster.log(self.data, lines)
 
     # --- what can be done
 
@@ -160,21 +124,14 @@ class DemoServer:
         with self._locked():
             if self.made:
                 return
-            programs, account = processes.find_programs(), processes.unprivileged_account()
-            home = self._home(account)
+            home = cluster.home_for(self.folder)
             kept = _Kept(
                 port=self._wanted_port or free_port(),
                 data=str(home / "data"),
                 password=secrets.token_urlsafe(18),
                 admin_password=secrets.token_urlsafe(18),
             )
-            aside = home / "data.new"
-            if lost := processes.postmaster_pid(home / "data"):
-                processes.kill_tree(lost)
-            for left_over in (aside, home / "data"):
-                shutil.rmtree(left_over, ignore_errors=True)
-            self._initdb(programs, account, home, aside, kept)
-            aside.rename(home / "data")
+            cluster.make(home, kept.admin_password)
             self._keep(kept)
 
     def start(self) -> None:
@@ -190,7 +147,14 @@ class DemoServer:
                 self._signal(processes.thaw_tree)
             if state != "stopped":
                 return
-            self._start()
+            kept = self._kept()
+            if not _is_free(kept.port):
+                raise BadConfiguration(
+                    f"Another program listens on 127.0.0.1:{kept.port}, the port of the demo's ERP",
+                    try_this="brique demo",
+                    port=kept.port,
+                )
+            cluster.start(self.data, kept.port)
 
     def stop(self) -> None:
         """Stop it in order: connections are cut, what was committed is on disk. Idempotent; also when frozen."""
@@ -265,73 +229,12 @@ class DemoServer:
     def _keep(self, kept: _Kept) -> None:
         """Publish `server.json`: aside, flushed, renamed."""
         aside = self.folder / "server.json.new"
-        _write_private(aside, json.dumps(asdict(kept)))
+        write_private(aside, json.dumps(asdict(kept)))
         aside.rename(self.folder / "server.json")
 
     def _locked(self) -> AbstractContextManager[None]:
         """Hold the folder's lock, so that only one process changes the server's state at a time."""
         return locked(self.folder / "lock", LOCK_SECONDS_MAX)
-
-    def _home(self, account: processes.Account | None) -> Path:
-        """The folder, owned by the account that runs PostgreSQL, in which the data folder is made.
-
-        An unprivileged account cannot pass through a private home such as /root: then the data go to /var/lib.
-        """
-        home = self.folder / "postgresql"
-        if account is not None and not _can_pass(account, self.folder):
-            name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
-            home = Path("/var/lib") / f"brique-demo-{name}"
-        home.mkdir(mode=0o700, exist_ok=True)
-        if account is not None:
-            os.chown(home, account.uid, account.gid)
-        return home
-
-    def _initdb(self, programs: Path, account: processes.Account | None, home: Path, data: Path, kept: _Kept) -> None:
-        secret = home / "secret"
-        _write_private(secret, kept.admin_password)
-        if account is not None:
-            os.chown(secret, account.uid, account.gid)
-        command = [str(programs / "initdb"), "-D", str(data), "-U", "brique", f"--pwfile={secret}"]
-        command += ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C"]
-        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, **_as(account))  # noqa: S603
-        secret.unlink()
-        if done.returncode != 0:
-            raise BadConfiguration(f"PostgreSQL could not make its data: {done.stderr.strip()[-800:]}")
-        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(_SETTINGS)
-        (data / "pg_hba.conf").write_text(_ACCESS, "utf-8")
-
-    def _start(self) -> None:
-        kept = self._kept()
-        data = Path(kept.data)
-        if not _is_free(kept.port):
-            raise BadConfiguration(
-                f"Another program listens on 127.0.0.1:{kept.port}, the port of the demo's ERP",
-                try_this="end that program, or `brique demo reset` to make the demo anew on another port",
-                port=kept.port,
-            )
-        _forget_reused_pid(data)
-        log = data / "server.log"
-        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-            log.unlink()
-        where = (
-            str(data) if len(os.fsencode(data)) <= SOCKET_PATH_BYTES_MAX and not set(str(data)) & set(",\"'") else ""
-        )
-        options = f"-p {kept.port} -c unix_socket_directories={_quoted(where)}"
-        command = [str(processes.find_programs() / "pg_ctl"), "start", "-s", "-w", "-t", str(START_SECONDS_MAX)]
-        command += ["-D", str(data), "-l", str(log), "-o", options]
-        done = subprocess.run(  # noqa: S603
-            command,
-            cwd=data,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            check=False,
-            **_as(processes.unprivileged_account()),
-        )
-        if done.returncode != 0:
-            raise BadConfiguration(f"The demo's PostgreSQL does not start:\n{self.log(8)}")
 
     def _signal(self, send: Any) -> None:
         """Call `send(pid)` on the server's first process, unless it has just ended."""
@@ -377,51 +280,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only we may read, and flush it to disk."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _as(account: processes.Account | None) -> dict[str, Any]:
-    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
-
-
-def _can_pass(account: processes.Account, folder: Path) -> bool:
-    """Whether the account may walk through `folder` and all above it."""
-    for place in (folder, *folder.parents):
-        facts = place.stat()
-        if facts.st_uid == account.uid:
-            allowed = facts.st_mode & stat.S_IXUSR
-        elif facts.st_gid == account.gid:
-            allowed = facts.st_mode & stat.S_IXGRP
-        else:
-            allowed = facts.st_mode & stat.S_IXOTH
-        if not allowed:
-            return False
-    return True
-
-
-def _quoted(text: str) -> str:
-    """`text` for the shell through which pg_ctl starts PostgreSQL."""
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _forget_reused_pid(data: Path) -> None:
-    """Remove postmaster.pid when its number now belongs to a program that is not PostgreSQL.
-
-    After a power cut such a number would keep PostgreSQL from starting; one that is free, or another PostgreSQL's,
-    it judges itself.
-    """
-    try:
-        pid = int((data / "postmaster.pid").read_text("utf-8").split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return
-    arguments = processes.command_line(pid)
-    if arguments and "postgres" not in arguments[0]:
-        (data / "postmaster.pid").unlink()

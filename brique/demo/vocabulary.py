@@ -36,17 +36,17 @@ FAMILIES: tuple[tuple[str, str, int, float, tuple[str, ...]], ...] = (
     ("Bois", "M", 2800, 2.4, ("Madrier rouge", "Chevron sapin", "Planche coffrage", "Contreplaqué okoumé", "Latte")),
     ("Fer et acier", "BAR", 3900, 7.4, ("Fer à béton HA", "Cornière", "Tube carré", "Fer plat", "Treillis soudé")),
     ("Ciment et plâtre", "SAC", 3500, 50, ("Ciment CEM II", "Plâtre fin", "Chaux", "Enduit de façade", "Colle")),
-    ("Peinture", "POT", 9500, 5.2, ("Peinture à l'eau", "Laque glycéro", "Vernis", "Sous-couche", "Antirouille")),
+    ("Peinture", "POT", 5500, 5.2, ("Peinture à l'eau", "Laque glycéro", "Vernis", "Sous-couche", "Antirouille")),
     ("Plomberie", "PCE", 1900, 0.6, ("Tube PVC", "Coude à 90°", "Robinet d'arrêt", "Mitigeur évier", "Siphon")),
     ("Électricité", "PCE", 2400, 0.3, ("Câble U-1000", "Disjoncteur", "Prise encastrée", "Réglette LED", "Gaine")),
     ("Visserie", "CENT", 650, 0.9, ("Vis à bois", "Boulon poêlier", "Cheville à œillet", "Rivet", "Écrou frein")),
-    ("Outillage", "PCE", 6200, 1.8, ("Marteau arrache-clou", "Scie égoïne", "Niveau à bulle", "Tenaille", "Truelle")),
-    ("Serrurerie", "PCE", 5400, 0.8, ("Serrure à encastrer", "Cadenas laiton", "Paumelle", "Verrou", "Poignée")),
-    ("Sanitaire", "PCE", 21000, 14, ("Lavabo blanc", "Cuvette WC à l'anglaise", "Receveur de douche", "Colonne")),
-    ("Jardin et puits", "PCE", 8700, 3.5, ("Arrosoir", "Pompe immergée", "Tuyau d'arrosage", "Bêche", "Râteau")),
+    ("Outillage", "PCE", 3200, 1.8, ("Marteau arrache-clou", "Scie égoïne", "Niveau à bulle", "Tenaille", "Truelle")),
+    ("Serrurerie", "PCE", 3400, 0.8, ("Serrure à encastrer", "Cadenas laiton", "Paumelle", "Verrou", "Poignée")),
+    ("Sanitaire", "PCE", 11000, 14, ("Lavabo blanc", "Cuvette WC à l'anglaise", "Receveur de douche", "Colonne")),
+    ("Jardin et puits", "PCE", 4700, 3.5, ("Arrosoir", "Pompe immergée", "Tuyau d'arrosage", "Bêche", "Râteau")),
     ("Bureau", "PAQ", 2900, 2.5, ("Ramette A4 80 g", "Classeur à levier", "Cartouche d'encre", "Registre folioté")),
     ("Entretien", "BID", 3300, 5.0, ("Eau de Javel 12°", "Savon noir", "Dégraissant", "Lessive", "Désinfectant")),
-    ("Énergie solaire", "PCE", 68000, 18, ("Panneau photovoltaïque", "Batterie gel", "Régulateur MPPT", "Onduleur")),
+    ("Énergie solaire", "PCE", 22000, 18, ("Panneau photovoltaïque", "Batterie gel", "Régulateur MPPT", "Onduleur")),
 )
 """(family, unit of sale, middle price in FCFA, middle weight in kg, goods)."""
 
