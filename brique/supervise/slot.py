@@ -61,7 +61,7 @@ class Slot:
 
     @property
     def state(self) -> State:
-        """After two crashes in a row a slot is `crashing` until a process of it has lived for a while."""
+        """A slot is `crashing` while it waits to try again, and after two crashes until one has lived."""
         if self._phase in ("starting", "running") and self._backoff.crashes >= _CRASHES_SHOWN:
             lived = asyncio.get_running_loop().time() - self.process.started if self.process else 0.0
             if lived < self._backoff.stable_seconds:
@@ -115,6 +115,7 @@ class Slot:
             self.restarts += 1
             if self._asked:
                 continue
+            self._phase = "crashing"
             pause = self._backoff.after(lived)
             self._told("restarting", self, f"{self.last_exit}; again in {pause:.2f} s")
             self._wake.clear()
