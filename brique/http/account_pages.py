@@ -211,7 +211,7 @@ class AccountPages:
             "users.html",
             request,
             fault=fault,
-            typed=typed or {},
+            typed=typed or {"name": "", "role": "read"},
             about=about,
             done=DONE.get(request.query_params.get("done", ""), ""),
             people=self.desk.accounts.list_users(),

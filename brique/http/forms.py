@@ -22,7 +22,7 @@ from brique.http.faults import SignInFailed, SlowDown
 from brique.http.gate import cookie_name
 from brique.http.identity import OpenedSession
 from brique.http.language import _, language_of
-from brique.http.problems import describe
+from brique.http.problems import for_page
 from brique.http.rendering import Render, own_context, plain_render
 from brique.http.site import Site, at, client_address
 
@@ -70,8 +70,10 @@ class Desk:
         language = language_of(request)
         problem: dict[str, Any] | None = None
         if isinstance(fault, SHOWN_FAULTS):
-            problem, status = describe(fault, language), fault.status
-        faults = {error["pointer"].removeprefix("#/"): error["detail"] for error in (problem or {}).get("errors", ())}
+            problem, status = for_page(fault, language), fault.status
+        faults = {
+            error["pointer"].removeprefix("#/"): error["detail"] for error in (problem["errors"] if problem else ())
+        }
         common = {
             "problem": problem,
             "faults": faults,

@@ -222,8 +222,8 @@ def check_origin(scope: Scope, site: Site) -> None:
 def here_as_next(scope: Scope) -> str:
     """The address asked for, to come back to after sign-in; the home page for anything but a plain page."""
     if header(scope, b"hx-request") == "true":
-        parts = urlsplit(header(scope, b"hx-current-url"))
-        here = parts.path + (f"?{parts.query}" if parts.query else "")
+        _scheme, _slashes, rest = header(scope, b"hx-current-url").partition("://")
+        here = "/" + rest.partition("/")[2].partition("#")[0]
     elif scope["method"] in ("GET", "HEAD"):
         query = bytes(scope.get("query_string", b"")).decode("latin-1")
         here = quote(str(scope["path"])) + (f"?{query}" if query else "")

@@ -84,7 +84,8 @@ def problem(fault: BriqueError, request: Request, **extensions: Any) -> Response
     """`fault` as problem+json. `errors` points at each wrong field; `extensions` are added as they are."""
     language = language_of(request)
     content = describe(fault, language)
-    content["type"] = at(request.scope, f"/-/problems/{fault.code}")
+    if fault.code in TITLES:
+        content["type"] = at(request.scope, f"/-/problems/{fault.code}")
     content["request_id"] = request.scope.get("state", {}).get("request_id", "")
     content.update(extensions)
     headers = {**_headers(fault, request), "Content-Language": language}
@@ -110,10 +111,15 @@ def describe(fault: BriqueError, language: str) -> dict[str, Any]:
     return content
 
 
+def for_page(fault: BriqueError, language: str) -> dict[str, Any]:
+    """`describe` with every member that a template asks for."""
+    return {"errors": [], "try_this": "", **describe(fault, language)}
+
+
 def error_page(fault: BriqueError, request: Request, render: Render) -> Response:
     """`fault` as a page; a plain one when `render` is itself at fault."""
     context: Mapping[str, Any] = {
-        "problem": describe(fault, language_of(request)),
+        "problem": for_page(fault, language_of(request)),
         "request_id": request.scope.get("state", {}).get("request_id", ""),
     }
     try:

@@ -52,8 +52,8 @@ class Site:
 
     def is_own_origin(self, origin: str, scope: Scope) -> bool:
         """Whether `origin` (the Origin header) is where our own pages are: the host asked for, or the public URL."""
-        parts = urlsplit(origin)
         try:
+            parts = urlsplit(origin)
             origin_host, origin_port = parts.hostname, parts.port
             asked = urlsplit("//" + header(scope, b"host"))
             asked_host, asked_port = asked.hostname, asked.port
