@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -147,10 +147,10 @@ class BackendProcess:
             self.replay = Replay(
                 self.backend,
                 self.specs,
-                stream=self.reader.stream_id(),
+                stream=str(self.reader.meta("stream")),
                 rung=prepared.rung,
                 report=self._report,
-                real_keys=self._real_keys,
+                real_key=self.reader.real_key,
                 allowed=self.allowed,
             )
             self._say(rung=str(prepared.rung), rung_reason=prepared.reason)
@@ -217,9 +217,6 @@ class BackendProcess:
                     if self._stopped.is_set():
                         raise
                     self._stopped.wait(_ENGINE_PAUSE_SECONDS)
-
-    def _real_keys(self, temporary: Collection[str]) -> Mapping[str, str]:
-        return self.reader.real_keys(temporary)
 
 
 def _stage_folder(data: Path, name: str) -> Path:

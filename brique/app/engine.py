@@ -8,7 +8,7 @@
 | report | Report | outcomes of replay |
 | load | table, stage, rows | makes the first copy of a table from a stage file |
 | refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
-| progress, backend | ... | what the status page shows |
+| backend | name, fields | what the status page shows |
 | offer | representation | bytes that a web process has computed |
 """
 
@@ -20,8 +20,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from brique.views import Keeper
-
 from brique.app.intranet import Declared
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
@@ -32,6 +30,7 @@ from brique.schema import State, decode_command
 from brique.settings import Settings
 from brique.spool import SqliteSpool
 from brique.store import Store
+from brique.views import Keeper
 
 log = logging.getLogger(__name__)
 _SETTLED_MAX = 10_000
@@ -58,15 +57,16 @@ class Engine:
             queue_max=settings.spool_queue_max,
             after_batch=self._tell_changes,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: dict[int, list[asyncio.Future[State]]] = {}
         self._settled: dict[int, State] = {}
         self._touched: set[str] = set()
         self.store.listen(lambda _, changes: self._touched.update(change.table for change in changes))
 
     def start(self) -> None:
-        """Bring the store up to the spool, then take requests. Call it on the loop that runs `handle`."""
-        self._loop = asyncio.get_running_loop()
+        """Bring the store up to the spool, then take requests."""
+        with self.store.transaction() as tx:
+            if tx.meta("stream") is None:
+                tx.set_meta("stream", self.spool.name())
         shown = self.ledger.catch_up()
         if shown:
             log.info("%d records of the spool were not in the store yet", shown)
@@ -142,7 +142,8 @@ class Engine:
 
     async def _load(self, payload: dict[str, Any]) -> dict[str, Any]:
         table, stage, rows = payload["table"], Path(payload["stage"]), payload["rows"]
-        load = await asyncio.wrap_future(self.writer.run(lambda: self.store.begin_load(table, stage, rows)))
+        begin = self.writer.run(lambda: self.store.begin_load(table, stage, rows, began=payload["began"]))
+        load = await asyncio.wrap_future(begin)
         await asyncio.wrap_future(self.writer.load(load))
         self.broadcast("changed", {"tables": [table]})
         return {}
@@ -156,22 +157,13 @@ class Engine:
         changes = read_changes(Path(path)) if path else []
         with self.store.transaction() as tx:
             for item in changes:
-                tx.apply_base(item.table, item.upserts, item.deletes)
+                tx.apply_base(item.table, item.upserts, item.deletes, began=payload["began"])
             if not payload["unchanged"]:
                 tx.let_go(payload["tables"], payload["began"])
+                tx.backend_state(payload["backend"], faults=payload["faults"], reading=None)
             tx.confirmed(payload["backend"], payload["tables"], unstamp(payload["at"]))
-            for table, fault in payload["faults"].items():
-                tx.table_fault(table, fault)
         if path:
             Path(path).unlink(missing_ok=True)
-
-    async def _progress(self, payload: dict[str, Any]) -> dict[str, Any]:
-        def note() -> None:
-            with self.store.transaction() as tx:
-                tx.progress(payload["table"], payload["rows"], payload["total"])
-
-        await asyncio.wrap_future(self.writer.run(note))
-        return {}
 
     async def _backend(self, payload: dict[str, Any]) -> dict[str, Any]:
         def note() -> None:
@@ -216,7 +208,6 @@ class Engine:
         "report": _report,
         "load": _load,
         "refreshed": _refreshed,
-        "progress": _progress,
         "backend": _backend,
         "tried": _tried,
         "offer": _offer,

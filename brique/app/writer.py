@@ -50,6 +50,7 @@ class Writer:
         self._work = threading.Condition()
         self._stopping = False
         self._failure: BaseException | None = None
+        self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
 
     def start(self) -> None:
@@ -103,6 +104,8 @@ class Writer:
             self._failure = fault
             self._refuse_all()
             raise
+        finally:
+            self.ended.set()
 
     def _turn(self) -> bool:
         """One round: a batch of requests, the jobs, one step of a load. False when it is over."""

@@ -261,4 +261,5 @@ class _ReaderCopy:
         return None if row is None else row.values
 
     def is_loaded(self, table: str) -> bool:
-        return self._reader.table_state(table).loaded
+        state = self._reader.table_state(table)
+        return state is not None and state.loaded

@@ -104,7 +104,8 @@ class Ledger:
         assert isinstance(entry, journal.Given)
         command = entry.command
         with self.store.transaction() as tx:
-            state = tx.state_of(record.position) or State.KEPT
+            shown = tx.commands.at(record.position)
+        state = State.KEPT if shown is None else shown.state
         change = command.changes[0]
         facts = {"id": command.id, "position": record.position, "state": str(state), "digest": command.digest}
         return {**facts, "table": change.table, "key": change.key}
@@ -203,10 +204,10 @@ class Ledger:
     def _state(self, tx: Tx, position: int, states: dict[int, State]) -> State:
         if position in states:
             return states[position]
-        state = tx.state_of(position)
-        if state is None:
+        known = tx.commands.at(position)
+        if known is None:
             raise NotFound(f"There is no command at position {position}.")
-        return state
+        return known.state
 
     def _carry_out(self, tx: Tx, plan: _Plan) -> None:
         for position, (entry, _) in zip(plan.positions, plan.entries, strict=False):

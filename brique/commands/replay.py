@@ -15,7 +15,7 @@ then the rest goes on. Commands on other rows are never held up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from brique.backends import Backend, Rung, Session
@@ -58,7 +58,7 @@ class _NotTogether(Exception):
 
 class Replay:
     """Replay to one backend. `stream` names this brique in the watermark; `report` must have been taken in for good
-    when it returns; `real_keys` finds the key that the backend gave for a temporary one; `allowed` says why a
+    when it returns; `real_key(table, key)` finds the key that the backend gave for a temporary one; `allowed` says why a
     command's author may no longer give it ("" when he may)."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Replay:
         stream: str,
         rung: Rung,
         report: Callable[[Report], None],
-        real_keys: Callable[[Collection[str]], Mapping[str, str]],
+        real_key: Callable[[str, str], str],
         allowed: Callable[[Command], str] = lambda _: "",
     ) -> None:
         self.backend = backend
@@ -77,7 +77,7 @@ class Replay:
         self.stream = stream
         self.rung = rung
         self.report = report
-        self.real_keys = real_keys
+        self.real_key = real_key
         self.allowed = allowed
 
     def run(self, waiting: Sequence[Waiting]) -> int:
@@ -211,18 +211,14 @@ class Replay:
 
     def _with_real_keys(self, command: Command, sent: _Sent) -> list[Change]:
         """The command's changes with the keys that the backend gave meanwhile for temporary ones."""
-        temporary = {change.key for change in command.changes if change.before is not None} & {
-            change.key for change in command.changes if change.key.startswith(PENDING)
-        }
-        if not temporary:
-            return list(command.changes)
-        known = dict(self.real_keys(temporary))
-        for keys in sent.keys.values():
-            known.update(keys)
-        return [
-            Change(change.table, known.get(change.key, change.key), change.before, change.after)
-            for change in command.changes
-        ]
+        given = {old: new for keys in sent.keys.values() for old, new in keys.items()}
+        changes = []
+        for change in command.changes:
+            key = change.key
+            if key.startswith(PENDING) and change.before is not None:
+                key = given.get(key) or self.real_key(change.table, key)
+            changes.append(Change(change.table, key, change.before, change.after))
+        return changes
 
     def _apply_change(self, session: Session, change: Change, item: Waiting, sent: _Sent) -> Outcome | None:
         """Carry one change out; the outcome when it is a conflict."""

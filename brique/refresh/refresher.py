@@ -20,7 +20,7 @@ import msgspec
 
 from brique.backends import Backend, Snapshot
 from brique.clock import Clock, stamp
-from brique.errors import BadInput
+from brique.errors import BackendRefused
 from brique.refresh.guard import Guard
 from brique.schema import Row, TableSpec
 from brique.store import Reader, StageWriter, diff
@@ -87,7 +87,7 @@ class Refresher:
             self._tell(Result(unchanged=True), at, began, [], specs)
             return Result(unchanged=True)
         result = Result()
-        changes, loads = self._read_all(specs, result)
+        changes, loads = self._read_all(specs, result, began)
         for load in loads:
             load.result()
         self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults])
@@ -99,9 +99,12 @@ class Refresher:
         self._loads.shutdown()
 
     def _is_loaded(self, spec: TableSpec) -> bool:
-        return self.reader.table_state(spec.name).loaded
+        state = self.reader.table_state(spec.name)
+        return state is not None and state.loaded
 
-    def _read_all(self, specs: Sequence[TableSpec], result: Result) -> tuple[list[Changes], list[Future[Any]]]:
+    def _read_all(
+        self, specs: Sequence[TableSpec], result: Result, began: int
+    ) -> tuple[list[Changes], list[Future[Any]]]:
         """Read every table from one snapshot of the source: changes of those in the copy, loads of the others."""
         changes: list[Changes] = []
         loads: list[Future[Any]] = []
@@ -112,14 +115,14 @@ class Refresher:
             for spec in specs:
                 try:
                     stage = self._stage(snapshot, spec, result)
-                except BadInput as fault:
+                except BackendRefused as fault:
                     log.warning("%s: %s", spec.name, fault.message)
                     result.faults[spec.name] = fault.message
                     continue
                 if self._is_loaded(spec):
                     changes.extend(self._compare(spec, stage))
                 else:
-                    loads.append(self._loads.submit(self._load, spec, stage, result.rows[spec.name]))
+                    loads.append(self._loads.submit(self._load, spec, stage, result.rows[spec.name], began))
         finally:
             with self.guard.call(self.read_seconds):
                 entered.__exit__(None, None, None)
@@ -130,15 +133,25 @@ class Refresher:
         path.unlink(missing_ok=True)
         is_first = not self._is_loaded(spec)
         rows, told = 0, 0
-        with StageWriter(path, spec) as stage:
+        with StageWriter(path, spec, search=is_first) as stage:
             for batch in self._guarded(snapshot.read(spec)):
-                stage.add(batch)
+                stage.write(batch)
                 rows += len(batch)
                 if is_first and rows - told >= _PROGRESS_ROWS:
-                    self.send("progress", {"table": spec.name, "rows": rows, "total": spec.rows_estimate})
+                    self._progress(spec, rows)
                     told = rows
-        result.rows[spec.name] = rows
+            staged = stage.finish()
+        if staged.duplicates:
+            result.faults[spec.name] = (
+                f"{staged.duplicates} rows were left out: another row has their key ({', '.join(staged.examples)})"
+            )
+        result.rows[spec.name] = staged.rows
         return path
+
+    def _progress(self, spec: TableSpec, rows: int) -> None:
+        """Say how far the first reading of a table is."""
+        reading = {"table": spec.name, "rows": rows, "total": max(rows, spec.rows_estimate)}
+        self.send("backend", {"name": self.backend.name, "fields": {"reading": reading}})
 
     def _guarded(self, batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[list[tuple[Any, ...]]]:
         """`batches`, each of them waited for no longer than `read_seconds`; what is done with it takes its time."""
@@ -155,8 +168,9 @@ class Refresher:
         stage.unlink()
         return [found] if found.upserts or found.deletes else []
 
-    def _load(self, spec: TableSpec, stage: Path, rows: int) -> None:
-        self.send("load", {"table": spec.name, "stage": str(stage), "rows": rows}, _LOAD_SECONDS_MAX)
+    def _load(self, spec: TableSpec, stage: Path, rows: int, began: int) -> None:
+        payload = {"table": spec.name, "stage": str(stage), "rows": rows, "began": began}
+        self.send("load", payload, _LOAD_SECONDS_MAX)
         stage.unlink(missing_ok=True)
 
     def _tell(

@@ -52,6 +52,10 @@ class Spool(Protocol):
         """Let go of all records up to position `upto`, tokens included; how many. Positions are never reused."""
         ...
 
+    def name(self) -> str:
+        """What tells this spool's positions from those of any other spool: made with it, never changed."""
+        ...
+
     def size_bytes(self) -> int:
         """What the spool takes on disk."""
         ...

@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS record(
     payload BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS record_token ON record(token) WHERE token IS NOT NULL;
+CREATE TABLE IF NOT EXISTS spool(name TEXT NOT NULL) STRICT;
+INSERT INTO spool(name) SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM spool);
 """
 _APPLICATION_ID = 0x6272_7153  # "brqS"
 _WAL_BYTES_MAX = 16 * 1024 * 1024
@@ -129,6 +131,11 @@ class SqliteSpool:
         with self._db:
             self._db.execute("DELETE FROM record WHERE position <= ?", (upto,))
         return self._db.changes()
+
+    def name(self) -> str:
+        row = self._db.execute("SELECT name FROM spool").fetchone()
+        assert row is not None, "made with the file"
+        return cast("str", row[0])
 
     def size_bytes(self) -> int:
         parts = (self.path, self.path.with_name(self.path.name + "-wal"))

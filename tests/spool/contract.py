@@ -62,3 +62,9 @@ class SpoolContract:
         spool.close()
         with pytest.raises(Busy):
             spool.append([Entry(b"y")])
+
+    def test_its_name_stays(self, spool: Spool) -> None:
+        name = spool.name()
+        spool.append([Entry(b"x")])
+        assert name
+        assert spool.name() == name

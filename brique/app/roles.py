@@ -1,0 +1,111 @@
+"""The bodies of brique's processes: each runs until SIGTERM or SIGINT, and says when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from brique.app.backend import BackendProcess
+from brique.app.engine import Engine
+from brique.app.intranet import Declared
+from brique.channel import Limits, SyncChannel, serve
+from brique.clock import SystemClock
+from brique.errors import EngineAway, NotFound
+from brique.http import Accounts, allows
+from brique.schema import Command
+from brique.settings import Settings
+
+log = logging.getLogger(__name__)
+ENGINE_SOCKET = "engine.sock"
+_ENGINE_WAIT_SECONDS = 60.0
+
+
+def engine_limits(settings: Settings) -> Limits:
+    """The bounds of the channel to the engine."""
+    return Limits(requests_max=settings.spool_queue_max)
+
+
+def run_engine(declared: Declared, settings: Settings, on_ready: Callable[[], None]) -> None:
+    """The engine: keeps, shows and settles; the only writer."""
+    asyncio.run(_engine(declared, settings, on_ready))
+
+
+async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def broadcast(topic: str, payload: dict[str, Any]) -> None:
+        if server is not None:
+            loop.call_soon_threadsafe(server.broadcast, topic, payload)
+
+    server = None
+    engine = Engine(declared, settings, SystemClock(), broadcast)
+    engine.start()
+    server = await serve(settings.data / ENGINE_SOCKET, engine.handle, limits=engine_limits(settings))
+    on_ready()
+    watching = loop.create_task(_until_failure(engine, stop))
+    await stop.wait()
+    await server.close()
+    engine.stop()
+    await watching
+    if engine.writer.failure is not None:
+        raise engine.writer.failure
+
+
+async def _until_failure(engine: Engine, stop: asyncio.Event) -> None:
+    """End the process when the writing thread has ended: the supervisor starts a new one from what is on disk."""
+    await asyncio.to_thread(engine.writer.ended.wait)
+    stop.set()
+
+
+def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Callable[[], None]) -> None:
+    """The process of backend `name`."""
+    accounts = Accounts(settings.data / "accounts.db")
+    processes: list[BackendProcess] = []
+
+    def tell(topic: str, payload: dict[str, Any]) -> None:
+        for process in processes:
+            process.on_event(topic, payload)
+
+    channel = SyncChannel(settings.data / ENGINE_SOCKET, on_event=tell, limits=engine_limits(settings))
+    with contextlib.suppress(EngineAway):
+        channel.call("ping", {}, _ENGINE_WAIT_SECONDS)
+    process = BackendProcess(
+        declared, name, settings, SystemClock(), channel, allowed=lambda command: still_allowed(accounts, command)
+    )
+    processes.append(process)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.stop())
+    on_ready()
+    try:
+        process.run()
+    finally:
+        channel.close()
+        accounts.close()
+
+
+def still_allowed(accounts: Accounts, command: Command) -> str:
+    """Why the author of `command` may no longer give it; "" when he may. A token without owner has no account whose
+    role could have changed."""
+    if command.user.startswith("token:"):
+        return ""
+    try:
+        person = accounts.user(command.user)
+    except NotFound:
+        return "Its author has no account any more."
+    if person.disabled is not None or not allows(person.role, "write"):
+        return "Its author may not write any more."
+    return ""
+
+
+def prepare_folder(data: Path) -> None:
+    """Make the data folder, for its owner only: the copy is as confidential as the backends."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data.chmod(0o700)
