@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache, partial
+from typing import TypeGuard
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
@@ -37,6 +38,12 @@ _ISO_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+
 _ISO_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?")
 # Plain digits up to here; beyond, powers of ten: longer rows of digits are unreadable, and a page must stay small.
 _PLAIN_DIGITS_MAX = 30
+# Beyond this, Babel has no name for a power of a thousand.
+_COMPACT_MAX = 10**15
+# Beyond this, arithmetic on floats overflows.
+_MAGNITUDE_MAX = 10**300
+# Beyond this, Babel cannot round an amount to ten digits of cents.
+_MONEY_MAX = 10**15
 
 
 @cache
@@ -91,13 +98,12 @@ class Formats:
             return ""
         if isinstance(value, bool):
             return self.bool(value)
-        if not isinstance(value, (int, float, Decimal)):
-            return str(value)
-        if isinstance(value, int) and not scale:
+        if type(value) is int and not scale and value.bit_length() < 128:
             return f"{value:,}".translate(self._signs)
-        if not math.isfinite(value):
-            return _not_finite(value)
-        text = f"{value:,.{scale}f}" if scale is not None else _digits(value)
+        if not _is_finite(value):
+            return _not_finite(value) if isinstance(value, (float, Decimal)) else str(value)
+        readable = scale is not None and _within(value, 10**_PLAIN_DIGITS_MAX)
+        text = f"{value:,.{scale}f}" if readable else _digits(value)
         if text[0] == "-" and not any(digit in text for digit in "123456789"):
             text = text[1:]
         return text.translate(self._signs)
@@ -110,7 +116,7 @@ class Formats:
 
     def money(self, value: object, currency: str) -> str:
         """`value` in `currency` (ISO code): `1 284,50 €`. Cents that a currency does not have are shown, if any."""
-        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not math.isfinite(value):
+        if not _is_finite(value) or not _within(value, _MONEY_MAX):
             return self.number(value)
         exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
         own = -int(exact.normalize().as_tuple().exponent)
@@ -122,7 +128,7 @@ class Formats:
 
     def percent(self, ratio: object, digits: int = 0, *, signed: bool = False) -> str:
         """`ratio` (1 is 100 %) as a percentage; `signed` also writes + and a true minus: `+8 %`, `−3 %`."""
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float, Decimal)) or not math.isfinite(ratio):
+        if not _is_finite(ratio):
             return self.number(ratio)
         text = self.number(ratio * 100, digits)
         if signed and text[0] == "-":
@@ -133,15 +139,17 @@ class Formats:
 
     def compact(self, value: object) -> str:
         """`value` in few signs, for figures and axes: `412 M`, `1,3 Md`; under 10,000 as `number` writes it."""
-        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not math.isfinite(value):
+        if not _is_finite(value):
             return self.number(value)
-        if abs(value) < 10_000:
-            return self.number(float(f"{float(value):.4g}")) if not isinstance(value, int) else self.number(value)
+        if (isinstance(value, int) and _within(value, 10_000)) or not _within(value, _COMPACT_MAX):
+            return self.number(value)
+        if _within(value, 10_000):
+            return self.number(float(f"{float(value):.4g}"))
         return format_compact_decimal(float(value), locale=self.locale, fraction_digits=1)
 
     def size(self, count: object) -> str:
         """`count` bytes in steps of a thousand: `61 Go`, `4,2 MB`."""
-        if isinstance(count, bool) or not isinstance(count, (int, float)) or not math.isfinite(count):
+        if not _is_finite(count) or not _within(count, _MAGNITUDE_MAX):
             return self.number(count)
         t = self.t
         units = (t("B"), t("kB"), t("MB"), t("GB"), t("TB"), t("PB"))
@@ -161,7 +169,7 @@ class Formats:
             return self._date(f"{value.year:04}", f"{value.month:02}", f"{value.day:02}")
         if isinstance(value, str) and (found := _ISO_DATE.fullmatch(value)):
             return self._date(*found.groups())
-        return "" if value is None else str(value)
+        return self.text(value)
 
     def datetime(self, value: object, *, seconds: bool = False) -> str:
         """A moment (or the store's text for it) as `20/11/2026 10:41`, here if it is aware."""
@@ -179,7 +187,7 @@ class Formats:
             return value[: 8 if seconds else 5]
         if isinstance(value, dt.time):
             return f"{value.hour:02}:{value.minute:02}" + (f":{value.second:02}" if seconds else "")
-        return "" if value is None else str(value)
+        return self.text(value)
 
     def age(self, span: float | dt.timedelta) -> str:
         """A span of time, rounded down to one unit: `12 s`, `3 min`, `1 d`; the page's script counts on alike."""
@@ -193,12 +201,12 @@ class Formats:
         return t("s"), t("min"), t("h"), t("d")
 
     def duration(self, seconds: float) -> str:
-        """How long something took: `9 ms`, `12,4 s`, `3 min`."""
+        """How long something took: `9 ms`, `0,3 s`, `12,4 s`, `3 min`."""
         if not math.isfinite(seconds):
             return DASH
         if seconds >= 60:
             return self.age(seconds)
-        if seconds >= 0.9995:
+        if seconds >= 0.0995:
             return f"{self.number(seconds, 1)}{NO_BREAK}s"
         thousandths = seconds * 1000
         return f"{self.number(thousandths, 0 if thousandths >= 0.95 or thousandths == 0 else 1)}{NO_BREAK}ms"
@@ -263,9 +271,24 @@ class Formats:
         return f"{month}{sign}{day}{sign}{year}" if self._order == "mdy" else f"{year}{sign}{month}{sign}{day}"
 
 
-def _digits(value: float | Decimal) -> str:
+def _is_finite(value: object) -> TypeGuard[int | float | Decimal]:
+    """Whether `value` is a number that has digits."""
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and (isinstance(value, int) or math.isfinite(value))
+    )
+
+
+def _within(value: int | float | Decimal, limit: int) -> bool:
+    return -limit < value < limit
+
+
+def _digits(value: int | float | Decimal) -> str:
     """All the digits of a finite `value`, grouped by commas, or with a power of ten when they would be too many."""
-    exact = Decimal(repr(value)) if isinstance(value, float) else value
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if isinstance(value, float) and exact == exact.to_integral_value() and abs(exact) < 10**_PLAIN_DIGITS_MAX:
         return f"{int(value):,}"
     exponent = int(exact.as_tuple().exponent)
@@ -277,7 +300,7 @@ def _digits(value: float | Decimal) -> str:
 
 
 def _not_finite(value: float | Decimal) -> str:
-    if math.isnan(value):
+    if value.is_nan() if isinstance(value, Decimal) else math.isnan(value):
         return "NaN"
     return "∞" if value > 0 else "−∞"
 

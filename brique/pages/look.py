@@ -61,12 +61,12 @@ def environment(
 
 def _charts(formats: Formats) -> SimpleNamespace:
     """The charts, speaking as `formats` does."""
-    say = {"number": formats.number, "t": formats.t}
+    number, tick, t = formats.number, formats.compact, formats.t
     return SimpleNamespace(
-        bars=partial(charts.bars, **say, tick=formats.compact),
-        lines=partial(charts.lines, **say, tick=formats.compact),
-        horizontal_bars=partial(charts.horizontal_bars, **say),
-        donut=partial(charts.donut, **say, tick=formats.compact, percent=formats.percent),
+        bars=partial(charts.bars, number=number, tick=tick, t=t),
+        lines=partial(charts.lines, number=number, tick=tick, t=t),
+        horizontal_bars=partial(charts.horizontal_bars, number=number, t=t),
+        donut=partial(charts.donut, number=number, tick=tick, percent=formats.percent, t=t),
         sparkline=charts.sparkline,
         days=charts.days,
     )

@@ -136,12 +136,15 @@ def parse_bool(typed: str, language: str = "en") -> bool:
 
 def _plain_digits(body: str, language: str) -> str | None:
     """`body` as Python writes a number, or None. Tries the signs of the language first, then those without doubt."""
-    own_point = locale_of(language).number_symbols["latn"]["decimal"]
+    symbols = locale_of(language).number_symbols["latn"]
+    own_point = symbols["decimal"]
     point = re.escape(own_point)
     tries = [rf"(\d+|\d{{1,3}}(?: \d{{3}})+)(?:{point}(\d*))?"]
     if own_point == ".":
         tries += [r"(\d{1,3}(?:,\d{3})+)(?:\.(\d*))?", r"(\d{1,3}(?: \d{3})+)(?:,(\d*))?"]
     else:
+        # Only where points group digits, as in German, is 1.284 a thousand and more.
+        tries += [r"(\d{1,3}(?:\.\d{3})+)(?:,(\d*))?"] if symbols["group"] == "." else []
         tries += [r"(\d+|\d{1,3}(?: \d{3})+)(?:\.(\d*))?", r"(\d{1,3}(?:,\d{3})+)\.(\d*)"]
     tries += [r"(\d{1,3}(?:\.\d{3})+),(\d*)", r"(\d{1,3}(?:\.\d{3}){2,})()", r"(\d{1,3}(?:,\d{3}){2,})()"]
     tries += [rf"()[.{point}](\d+)"]

@@ -21,7 +21,7 @@
     if (theme === "auto") delete root.dataset.theme; else root.dataset.theme = theme;
     for (const button of all("[data-theme-set]")) button.setAttribute("aria-pressed", String(button.dataset.themeSet === theme));
   };
-  const keptTheme = () => document.cookie.match(/(?:^|; )theme=(light|dark)/)?.[1] ?? "auto";
+  const keptTheme = () => document.cookie.match(/(?:^|; )theme=(light|dark|auto)/)?.[1] ?? root.dataset.theme ?? "auto";
 
   // ---- age of the data, counted from the moment the text arrived, so the browser's clock does not matter
   const arrived = new WeakMap();

@@ -123,16 +123,15 @@ def _extent(columns: Sequence[Sequence[float | None]], *, stacked: bool) -> tupl
 
 def _groups(labels: Sequence[str], named: dict[str, list[float | None]], scale: Scale, say: Words) -> Markup:
     slot = 1 / len(labels)
-    width = slot * _FILLED / len(named)
+    pitch = slot * _FILLED / len(named)
+    width = pitch * (0.94 if len(named) > 1 else 1)
     drawn = []
     for order, (name, values) in enumerate(named.items()):
         for index, value in enumerate(values):
             if value is not None:
-                left = slot * (index + (1 - _FILLED) / 2) + width * order
+                left = slot * (index + (1 - _FILLED) / 2) + pitch * order
                 told = _told(labels[index], name, value, say)
-                drawn.append(
-                    _bar(left, width * (0.94 if len(named) > 1 else 1), scale.zero, scale.y(value), order, told)
-                )
+                drawn.append(_bar(left, width, scale.zero, scale.y(value), order, told))
     return Markup("").join(drawn)
 
 

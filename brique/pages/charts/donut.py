@@ -37,7 +37,8 @@ def donut(
 ) -> Markup:
     """A ring of the shares of `values`, largest first; the smallest are put together when colours run out.
 
-    Gaps, zeros and negative values have no share: they stand in the table only. `percent` writes a ratio, `tick` the total.
+    Gaps, zeros and negative values have no share: they stand in the table only. `percent` writes a ratio,
+    `tick` the total.
     """
     say = words(number, tick, t)
     known = padded([finite(value) for value in values], len(labels))

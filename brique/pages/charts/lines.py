@@ -76,8 +76,8 @@ def sparkline(values: Sequence[Number], *, label: str = "", height: int = 40) ->
     if extent is None or sum(value is not None for value in known) < 2:
         return Markup("")
     low, high = extent
-    if high == low:
-        low, high = low - 1, high + 1
+    if high - low <= abs(high) * 1e-12:
+        low, high = low - (abs(low) or 1.0), high + (abs(high) or 1.0)
     scale = Scale((low, high), 3, height - 3)
     points = thinned([(index / (len(known) - 1) * _CANVAS, value) for index, value in enumerate(known)], buckets=60)
     line = tag("path", d=_path(points, scale), class_="line")

@@ -11,6 +11,8 @@ Number = int | float | Decimal | None
 
 # Beyond this a span of values overflows a float.
 _MAGNITUDE_MAX = 1e300
+# Under this, a value is drawn as zero: its steps could not be told apart.
+_MAGNITUDE_MIN = 1e-250
 TICKS_MAX = 12
 
 
@@ -22,18 +24,19 @@ def finite(value: object) -> float | None:
         number = float(value)
     except (OverflowError, ValueError):
         return None
+    if abs(number) < _MAGNITUDE_MIN:
+        return 0.0
     return number if abs(number) <= _MAGNITUDE_MAX else None
 
 
 def nice_ticks(low: float, high: float, *, count: int = 5) -> list[float]:
     """About `count` steps of 1, 2, 2.5 or 5 times a power of ten that hold `low` and `high` between first and last."""
-    if low > high:
-        low, high = high, low
+    low, high = sorted(0.0 if abs(end) < _MAGNITUDE_MIN else end for end in (low, high))
     if high - low <= max(abs(low), abs(high)) * 1e-12:
         spread = abs(high) or 1.0
         low, high = (min(0.0, low), max(0.0, high)) if high else (0.0, spread)
     rough = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(rough)) if rough > 1e-300 else 1e-300
+    power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * part for part in (1, 2, 2.5, 5, 10) if power * part >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = max(0, 1 - math.floor(math.log10(step)))
