@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 
 import psycopg
@@ -95,6 +96,18 @@ class Demo:
             self._make_database_anew()
             load_postgres(self.server.admin_url(), plan, role=ROLE, progress=progress)
             return Made(plan.seed, plan.lines, plan.today)
+
+    def write_intranet(self, *, again: bool = False) -> Path:
+        """The Python file that declares the demo's intranet, written into the folder unless it is there already.
+
+        It is the user's to change; `again` puts ours back.
+        """
+        path = self.folder / "intranet.py"
+        if again or not path.exists():
+            aside = path.with_name("intranet.py.new")
+            aside.write_bytes((files("brique.demo") / "intranet.py.txt").read_bytes())
+            aside.rename(path)
+        return path
 
     def start(self) -> None:
         """Start the ERP, or thaw it. Its data must have been prepared."""
