@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from brique.schema.kinds import Value
-
-Row = dict[str, Value]
-"""Store values by column name."""
+Row = dict[str, Any]
+"""Store values (`kinds.Value`) by column name. Any, because msgspec knows no union of text and bytes."""
 
 
 class State(StrEnum):
