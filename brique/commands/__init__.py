@@ -1,6 +1,6 @@
 """Commands: checked, kept, laid over the copy, replayed to their backend, settled."""
 
-from brique.commands import check
+from brique.commands import check, journal
 from brique.commands.custom import CommandSpec, Parameter, backend_of, command_spec, run, stored
 from brique.commands.desk import Answer, Author, Desk, may
 from brique.commands.ledger import Dismiss, Give, Ledger, Move, Receipt, Request
@@ -32,6 +32,7 @@ __all__ = [
     "check",
     "check_move",
     "command_spec",
+    "journal",
     "may",
     "may_move",
     "receipt",

@@ -58,8 +58,8 @@ class _NotTogether(Exception):
 
 class Replay:
     """Replay to one backend. `stream` names this brique in the watermark; `report` must have been taken in for good
-    when it returns; `real_key(table, key)` finds the key that the backend gave for a temporary one; `allowed` says why a
-    command's author may no longer give it ("" when he may)."""
+    when it returns; `real_key(table, key)` finds the key that the backend gave for a temporary one; `allowed` says why
+    a command's author may no longer give it ("" when he may)."""
 
     def __init__(
         self,

@@ -1,0 +1,155 @@
+"""A small world for tests of commands: real spool, store and SQLite backend, in one thread, with crashes on demand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+
+from brique.backends import open_backend
+from brique.clock import SystemClock, stamp
+from brique.commands import Give, Ledger, Receipt, Replay, Report, Request, Waiting, check
+from brique.errors import BriqueError
+from brique.schema import Change, Command, Row, State, TableSpec, infer
+from brique.spool import SqliteSpool
+from brique.store import Reader, StageWriter, Store, StoredCommand
+
+SCHEMA = """
+CREATE TABLE item(code TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, stock INTEGER CHECK (stock >= 0));
+CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+INSERT INTO item VALUES ('A', 'Apple', 10), ('B', 'Banana', 20), ('C', 'Cherry', 30);
+"""
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+class World:
+    """`marker`: whether the backend may have the marker table."""
+
+    def __init__(self, folder: Path, *, marker: bool = True) -> None:
+        self.folder = folder
+        self.clock = SystemClock()
+        self.source = folder / "erp.db"
+        self.erp(SCHEMA)
+        self.backend = open_backend("erp", str(self.source), timeout=2.0, connect_timeout=2.0)
+        self.specs: dict[str, TableSpec] = {spec.name: spec for spec in infer(self.backend.catalogue(), "erp")}
+        self.rung = self.backend.prepare(marker).rung
+        self.before_report: Callable[[Report], None] = lambda _: None
+        self._ids = itertools.count(1)
+        self.open()
+        self.load()
+
+    def open(self) -> None:
+        """(Re)start: open the files and bring the store up to the spool."""
+        self.spool = SqliteSpool(self.folder / "spool.db", free_bytes_min=0)
+        self.store = Store(self.folder / "store.db", self.specs, clock=self.clock, change_log_rows_max=1000)
+        self.ledger = Ledger(self.spool, self.store, self.clock)
+        self.ledger.catch_up()
+        self.reader = Reader(self.folder / "store.db", self.specs)
+
+    def close(self) -> None:
+        self.reader.close()
+        self.store.close()
+        self.spool.close()
+
+    def restart(self, *, lose_store: bool = False) -> None:
+        self.close()
+        if lose_store:
+            for file in self.folder.glob("store.db*"):
+                file.unlink()
+        self.open()
+        if lose_store:
+            self.load()
+
+    def erp(self, sql: str) -> list[tuple[object, ...]]:
+        """Work in the backend directly, as a colleague at its own screen."""
+        with closing(apsw.Connection(str(self.source))) as connection:
+            return connection.execute(sql).fetchall()
+
+    def load(self) -> None:
+        """A first copy of every table, or a reload."""
+        for spec in self.specs.values():
+            path = self.folder / f"stage-{spec.name}.db"
+            with self.backend.snapshot() as snapshot, StageWriter(path, spec, search=True) as stage:
+                for batch in snapshot.read(spec):
+                    stage.write(batch)
+                staged = stage.finish()
+            load = self.store.begin_load(spec.name, path, staged.rows)
+            while load.step():
+                pass
+
+    def ask(self, request: Request) -> Receipt | None:
+        [answer] = self.ledger.handle([request])
+        if isinstance(answer, BriqueError):
+            raise answer
+        return answer
+
+    def command(self, *changes: Change, name: str = "update", user: str = "awa") -> Command:
+        return Command(
+            id=f"R{next(self._ids)}",
+            name=name,
+            user=user,
+            role="write",
+            at=stamp(self.clock.now()),
+            backend="erp",
+            changes=changes,
+            digest=repr(changes),
+        )
+
+    def update(self, table: str, key: str, *, token: str = "", **values: object) -> StoredCommand:
+        row = self.values(table, key) or {}
+        before = {name: row.get(name) for name in values}
+        change = Change(table, key, before, dict(values))  # type: ignore[arg-type]  # test values are store values
+        return self.given(Give(self.command(change), token))
+
+    def create(self, table: str, **values: object) -> StoredCommand:
+        command = self.command(name="create")
+        change = check.create(self, self.specs[table], dict(values), receipt=command.id)  # type: ignore[arg-type]
+        return self.given(Give(self.command(change, name="create")))
+
+    def delete(self, table: str, key: str) -> StoredCommand:
+        return self.given(Give(self.command(check.delete(self, self.specs[table], key), name="delete")))
+
+    def given(self, give: Give) -> StoredCommand:
+        receipt = self.ask(give)
+        assert receipt is not None
+        found = self.reader.command(receipt.position)
+        assert found is not None
+        return found
+
+    def state(self, item: StoredCommand) -> State:
+        found = self.reader.command(item.position)
+        assert found is not None
+        return found.state
+
+    def replay(self) -> int:
+        """Send what waits; the reports go through `before_report`, which may crash."""
+        replay = Replay(
+            self.backend,
+            self.specs,
+            stream=self.spool.name(),
+            rung=self.rung,
+            report=self._report,
+            real_key=self.reader.real_key,
+        )
+        waiting = [Waiting(item.position, item.state, item.command) for item in self.reader.pending_for("erp", 1000)]
+        return replay.run(waiting)
+
+    def _report(self, report: Report) -> None:
+        self.before_report(report)
+        self.ask(report)
+
+    # what `check` asks of a copy
+
+    def values(self, table: str, key: str) -> Row | None:
+        row = self.reader.row(table, key)
+        return None if row is None else row.values
+
+    def is_loaded(self, table: str) -> bool:
+        state = self.reader.table_state(table)
+        return state is not None and state.loaded
