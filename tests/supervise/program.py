@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -44,36 +45,39 @@ def work(mood: str, data: Path) -> None:
     if mood == "family":
         grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         note(data, f"grandchild {grandchild.pid}")
-    for sock in inherited_sockets():
-        threading.Thread(target=serve, args=(sock, data), daemon=True).start()
+    servers = [serve(sock) for sock in inherited_sockets()]
     announce_ready()
     if mood == "short":
         time.sleep(0.05)
         sys.exit(4)
-    while True:
-        signal.pause()
+    try:
+        while True:
+            signal.pause()
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()  # waits for the answers under way
 
 
-def serve(sock: object, data: Path) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = f"{os.environ['BRIQUE_PROCESS']} {os.environ['BRIQUE_GENERATION']}".encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = f"{os.environ['BRIQUE_PROCESS']} {os.environ['BRIQUE_GENERATION']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            return
+    def log_message(self, *_: object) -> None:
+        return
 
-    class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-        daemon_threads = True
 
-    server = Server(sock.getsockname(), Handler, bind_and_activate=False)  # type: ignore[attr-defined]
+def serve(sock: socket.socket) -> socketserver.TCPServer:
+    """Answers on `sock` in threads until `shutdown`."""
+    server = socketserver.ThreadingTCPServer(sock.getsockname(), Handler, bind_and_activate=False)
     server.socket.close()
-    sock.setblocking(True)  # type: ignore[attr-defined]
-    server.socket = sock  # type: ignore[assignment]
-    server.serve_forever()
+    server.socket = sock  # it does not block: of several processes that wake up, one gets the connection
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
 
 
 def watcher(name: str, mood: str, data: Path, **more: object) -> Watcher:

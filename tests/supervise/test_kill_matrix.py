@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -243,7 +244,7 @@ def test_a_reload_brings_a_new_generation_without_a_failed_request(start: Callab
         while not done.is_set():
             try:
                 answers.append(running.get())
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 failed.append(repr(error))
 
     askers = [threading.Thread(target=ask) for _ in range(3)]
@@ -260,8 +261,7 @@ def test_a_reload_brings_a_new_generation_without_a_failed_request(start: Callab
     after = running.processes()
     assert after["engine"]["pid"] in before
     assert not {after["web-1"]["pid"], after["web-2"]["pid"]} & set(before)
-    # The test's own little server may drop a connection that it has just accepted when it is told to stop.
-    assert len(failed) <= 2, failed
+    assert failed == []
 
 
 @pytest.mark.parametrize("mood", ["broken", "silent"])
