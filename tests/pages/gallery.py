@@ -170,8 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._events()
         elif path in PAGES:
             theme = query.get("theme", [""])[0]
-            live = {"live": "/events"} if "live" in query else {}
-            html = render(path, theme=theme, extra={**live, **self.server.extra.get(path, {})})
+            extra = {"live": "/events"} if "live" in query else {}
+            wish = query.get("q", [""])[0].casefold()
+            if wish:
+                extra["rows"] = [row for row in rows() if wish in row["client"].casefold()]
+            html = render(path, theme=theme, extra={**extra, **self.server.extra.get(path, {})})
             self._send(html.encode(), "text/html; charset=utf-8")
         else:
             self._send(b"nothing here", "text/plain", 404)
@@ -179,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.posts.append(self.rfile.read(int(self.headers["content-length"])).decode())
         time.sleep(0.4)  # long enough for impatient second and third clicks
-        self._send(b"<!doctype html><title>kept</title>kept", "text/html")
+        self._send(b"<!doctype html><title>kept</title><link rel=icon href='data:,'>kept", "text/html")
 
     def _events(self) -> None:
         self.send_response(200)

@@ -171,7 +171,7 @@
   const busy = (node) => {
     const selection = getSelection();
     return document.hidden || (node.contains(document.activeElement) && typing(document.activeElement)) || !!node.querySelector("details.drop[open],dialog[open],form[data-sent]") ||
-      [...dirty].some((form) => node.contains(form)) || (!!selection && !selection.isCollapsed && selection.intersectsNode(node.firstChild ?? node));
+      [...dirty].some((form) => node.contains(form)) || (!!selection && !selection.isCollapsed && selection.containsNode(node, true));
   };
   const morph = async (node, fresh) => {
     if (!fresh || !node.isConnected) return;
