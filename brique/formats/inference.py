@@ -197,8 +197,7 @@ def _reads(read: Callable[[str], object], argument: str) -> bool:
 _KEY_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "id ids no nr num number numero n code codes key cle ref reference matricule sku uuid guid siren siret"
-        " ean isbn",
+        "id ids no nr num number numero code codes key cle ref reference matricule sku uuid guid siren siret ean isbn",
     )
 )
 _KEY_ENDS = ("id", "num", "code", "number")
@@ -208,7 +207,7 @@ _PREFIX_MAX = 3
 
 def key_like(name: str) -> bool:
     """Whether a heading sounds like an identifier: `id`, `Order No`, `N°`, `CustomerID`, `code_client`."""
-    if re.fullmatch(r"\s*n\s*[°º]?.{0,3}", name, re.IGNORECASE) and len(name.strip()) <= 3:
+    if re.search(r"\bn\s*[°º]", name, re.IGNORECASE):
         return True
     words = slug(name).strip("_").split("_")
     if not _KEY_WORDS.isdisjoint(words):

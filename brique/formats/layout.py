@@ -5,6 +5,7 @@ People put titles above tables, leave headings empty, repeat them, and forget ce
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,13 +56,16 @@ def _filled(row: Sequence[Cell]) -> int:
 def find(lines: Sequence[int], rows: Sequence[Sequence[Cell]]) -> Layout:
     """The layout of a table from its first rows (at least one)."""
     common = Counter(_filled(row) for row in rows).most_common(1)[0][0]
-    width = Counter(len(row) for row in rows).most_common(1)[0][0]
-    needed = max(1, round(0.6 * common))
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    needed = max(1, math.ceil(0.6 * common))
     top = next((at for at, row in enumerate(rows[:_TITLE_ROWS]) if _filled(row) >= needed), 0)
     above = tuple(text for row in rows[:top] for text in map(heading, row) if text)
     columns = max(width, len(rows[top]))
     if not _is_header(rows[top], rows[top + 1 :]):
-        return Layout(0, names([], columns), (), (False,) * columns)
+        if top and _is_header(rows[0], rows[1:]):  # its headings are only sparse
+            top, above = 0, ()
+        else:
+            return Layout(0, names([], columns), (), (False,) * columns)
     named = tuple(bool(heading(cell)) for cell in rows[top]) + (False,) * (columns - len(rows[top]))
     return Layout(lines[top], names(rows[top], columns), above, named)
 
@@ -114,7 +118,7 @@ def names(cells: Sequence[Cell], width: int) -> tuple[str, ...]:
 def recall(lines: Sequence[int], rows: Sequence[Sequence[Cell]], wanted: Sequence[str]) -> Layout | None:
     """The layout whose headings hold all of `wanted`, wherever they stand now; None when there is no such line."""
     expected = set(wanted)
-    width = max(map(len, rows))
+    width = Counter(map(len, rows)).most_common(1)[0][0]
     for line, row in zip(lines[:_TITLE_ROWS], rows[:_TITLE_ROWS], strict=False):
         sources = names(row, max(width, len(row)))
         if expected <= set(sources) and any(heading(cell) for cell in row):

@@ -56,7 +56,7 @@ def _integer(mark: str) -> Callable[[Cell], Value]:
             whole, _, part = plain.partition(".")
             if part.strip("0") or "e" in plain.lower():
                 raise ValueError(_MISFIT)
-            return int(whole)
+            return from_python(Kind.INTEGER, int(whole))
         if isinstance(cell, int) and not isinstance(cell, bool):
             return cell
         raise ValueError(_MISFIT)

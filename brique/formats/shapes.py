@@ -28,6 +28,7 @@ class Shape:
     ZONED_MOMENT = 2048
     SLASH_MOMENT = 4096
     TIME = 8192
+    LONG = 16384  # more digits than a number of the store: text, unless the column is declared a number
 
 
 NUMBERS = Shape.INTEGER | Shape.GROUPED | Shape.DOUBT | Shape.POINT | Shape.COMMA | Shape.REAL
@@ -44,6 +45,7 @@ _ISO = r"(?:\d{4}-\d\d-\d\d|\d{4}/\d\d/\d\d)"
 _PATTERN = re.compile(
     rf"""
     (?P<INTEGER>-?(?:0|[1-9]\d{{0,17}}))
+    |(?P<LONG>-?[1-9]\d{{18,}})
     |(?P<POINT>-?(?:(?:0|[1-9]\d*)?\.\d+|[1-9]\d{{0,2}}(?:,\d{{3}})+\.\d+|[1-9]\d{{0,2}}(?:,\d{{3}}){{2,}}
         |[1-9]\d{{0,2}}(?:[ ]\d{{3}})+\.\d+))
     |(?P<DOUBT>-?[1-9]\d{{0,2}},\d{{3}})
@@ -90,7 +92,7 @@ def digits(text: str, mark: str) -> tuple[int, int]:
 def number(text: str, mark: str) -> str:
     """A number of the shapes that `mark` allows, written plainly: `1 284,50` -> `1284.50`. Raises ValueError."""
     shape = shape_of(text)
-    if shape == Shape.INTEGER:
+    if shape in (Shape.INTEGER, Shape.LONG):
         return text
     own = Shape.POINT if mark == "." else Shape.COMMA
     if shape not in (own, Shape.DOUBT, Shape.GROUPED, Shape.REAL):

@@ -53,8 +53,10 @@ def confine(orders: dict[str, Any]) -> None:
         (resource.RLIMIT_AS, memory),
     ):
         _, hard = resource.getrlimit(what)
-        top = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
-        resource.setrlimit(what, (top, top))
+        # the kernel kills without a word at the hard limit: leave time for the signal that says why
+        wanted = soft + 2 if what == resource.RLIMIT_CPU else soft
+        top = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(what, (min(soft, top), top))
     os.nice(5)
 
 

@@ -1,4 +1,5 @@
 """Tables to write and read in the tests of this room; made, never copied."""
+# ruff: noqa: DTZ001 - spreadsheets hold moments without a zone
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - spreadsheets hold moments without a zone
 import json
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -5,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brique.formats import JsonWriter, Notes, Writer, WriteReport
+from brique.formats import Batch, JsonWriter, Notes, Writer, WriteReport
 from brique.schema import Kind
 from tests.formats.tables import NOON, column, written
 from tests.formats.writer_contract import WriterContract
@@ -64,7 +65,7 @@ def test_every_kind_has_its_json_form() -> None:
 
 def test_what_is_not_a_number_is_null_and_counted() -> None:
     report = WriteReport()
-    table = [(float("nan"),), (float("inf"),), (1.5,)]
+    table: Batch = [(float("nan"),), (float("inf"),), (1.5,)]
     data = written(JsonWriter(), (column("r", Kind.REAL),), table, report=report)
     assert [row["r"] for row in strict(data)["rows"]] == [None, None, 1.5]
     assert report.not_a_number == 2

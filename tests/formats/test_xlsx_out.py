@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - spreadsheets hold moments without a zone
 import io
 import zipfile
 from datetime import UTC, date, datetime, time
@@ -10,7 +11,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from brique.errors import TooMuch
-from brique.formats import Notes, Writer, WriteReport, XlsxWriter
+from brique.formats import Batch, Notes, Writer, WriteReport, XlsxWriter
 from brique.formats.xlsx_cells import letters
 from brique.formats.xlsx_out import sheet_name
 from brique.schema import Kind
@@ -89,7 +90,11 @@ def test_control_characters_are_written_as_excel_writes_them() -> None:
 
 def test_numbers_that_excel_would_round_become_text_and_are_counted() -> None:
     report = WriteReport()
-    table = [(10**15 - 1, Decimal("0.1")), (10**15, Decimal("12345678901234.5678")), (2**53 + 1, Decimal("1.10"))]
+    table: Batch = [
+        (10**15 - 1, Decimal("0.1")),
+        (10**15, Decimal("12345678901234.5678")),
+        (2**53 + 1, Decimal("1.10")),
+    ]
     header = (column("n", Kind.INTEGER), column("d", Kind.DECIMAL))
     read = values(written(XlsxWriter(), header, table, report=report))
     assert read == [(10**15 - 1, 0.1), ("1000000000000000", "12345678901234.5678"), ("9007199254740993", 1.1)]
@@ -99,7 +104,7 @@ def test_numbers_that_excel_would_round_become_text_and_are_counted() -> None:
 
 def test_dates_before_excels_calendar_become_text() -> None:
     report = WriteReport()
-    table = [(date(1900, 2, 28), datetime(1850, 1, 1)), (date(1900, 3, 1), datetime(1900, 3, 1, 6))]
+    table: Batch = [(date(1900, 2, 28), datetime(1850, 1, 1)), (date(1900, 3, 1), datetime(1900, 3, 1, 6))]
     header = (column("d", Kind.DATE), column("m", Kind.DATETIME))
     read = values(written(XlsxWriter(), header, table, report=report))
     assert read == [("1900-02-28", "1850-01-01 00:00:00"), (datetime(1900, 3, 1), datetime(1900, 3, 1, 6))]

@@ -43,8 +43,10 @@ class WriterContract:
         assert self.ids(b"".join(writer.write(HEADER, [[], rows(2), [], rows(1, 3), []]))) == [1, 2, 3]
 
     def test_nulls_may_stand_anywhere(self, writer: Writer) -> None:
-        table = rows(20)
-        holes = [(row[0], *(None if (row[0] + at) % 3 == 0 else row[at] for at in range(1, 8))) for row in table]
+        holes = [
+            (row[0], *(None if (number + at) % 3 == 0 else row[at] for at in range(1, 8)))
+            for number, row in enumerate(rows(20))
+        ]
         assert self.ids(b"".join(writer.write(HEADER, [holes]))) == list(range(1, 21))
 
     def test_values_of_another_kind_than_their_column_are_written_as_what_they_are(self, writer: Writer) -> None:
