@@ -3,7 +3,26 @@
 The engine's thread owns the `Store`; everybody else reads by a `Reader`, one for each thread.
 """
 
+from brique.store.changes import RowChange
 from brique.store.commands import StoredCommand
+from brique.store.db import (
+    KEY,
+    PENDING_COLUMN,
+    WHOLE,
+    Classes,
+    Db,
+    Forgetful,
+    Groups,
+    ReadDependency,
+    Record,
+    Recorder,
+    Rows,
+    Scheme,
+    WriteDb,
+    row_json,
+    seconds_of,
+    spec_of,
+)
 from brique.store.diff import Diff, diff
 from brique.store.layout import search_columns, sortable
 from brique.store.load import Load
@@ -13,25 +32,37 @@ from brique.store.representations import Dependency, Representation, Representat
 from brique.store.rows import StoredRow
 from brique.store.stage import Staged, StageWriter
 from brique.store.states import BackendState, TableState
-from brique.store.transaction import RowChange, Tx
+from brique.store.transaction import Tx
 from brique.store.writer import Store
 
 __all__ = [
+    "KEY",
     "OPS",
+    "PENDING_COLUMN",
+    "WHOLE",
     "BackendState",
     "ChangesForgotten",
+    "Classes",
+    "Db",
     "Dependency",
     "Diff",
     "Filter",
+    "Forgetful",
+    "Groups",
     "ListPage",
     "ListQuery",
     "Load",
     "LoggedChange",
     "Op",
+    "ReadDependency",
     "Reader",
+    "Record",
+    "Recorder",
     "Representation",
     "Representations",
     "RowChange",
+    "Rows",
+    "Scheme",
     "StageWriter",
     "Staged",
     "Store",
@@ -39,8 +70,12 @@ __all__ = [
     "StoredRow",
     "TableState",
     "Tx",
+    "WriteDb",
     "diff",
     "label_of",
+    "row_json",
     "search_columns",
+    "seconds_of",
     "sortable",
+    "spec_of",
 ]

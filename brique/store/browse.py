@@ -115,6 +115,7 @@ class Browse:
         if query.after is not None and query.before is not None:
             raise BadInput("A page is after a row or before one, not both.")
         self._connection = connection
+        self._execute: Any = connection.execute  # SQLite's values have no static type
         self._rows = rows
         self._layout = rows.layout
         self._total = total
@@ -152,7 +153,7 @@ class Browse:
         place = cursors.decode(cursor, self.order.name)
         if not place.cut or self.order.column is None:
             return place
-        current = self._connection.execute(f"{self._layout.select} WHERE _id = ?", (place.id,)).fetchone()
+        current = self._execute(f"{self._layout.select} WHERE _id = ?", (place.id,)).fetchone()
         value = self._rows.stored(current).values[self.order.column] if current else None
         start = place.value
         if isinstance(value, str) and isinstance(start, str) and value.startswith(start):
@@ -211,7 +212,7 @@ class Browse:
         return best, least
 
     def _count_ids(self, condition: Condition, upto: int) -> int:
-        row = self._connection.execute(
+        row = self._execute(
             f"SELECT count(*) FROM ({condition.ids} LIMIT ?)",  # noqa: S608
             (*condition.ids_bound, upto),
         ).fetchone()
@@ -259,7 +260,7 @@ class Browse:
 
     def _run(self, query: str, bound: tuple[Any, ...]) -> list[StoredRow]:
         stored = self._rows.stored
-        return [stored(record) for record in self._connection.execute(query, bound)]
+        return [stored(record) for record in self._execute(query, bound)]
 
     # -- the whole ----------------------------------------------------------------------------------------------------
 
@@ -281,7 +282,7 @@ class Browse:
     def count_all(self) -> int:
         """How many rows pass, exactly, however long it takes."""
         where, bound = self.where()
-        row = self._connection.execute(f"SELECT count(*) FROM {self._layout.table} WHERE {where}", bound).fetchone()  # noqa: S608
+        row = self._execute(f"SELECT count(*) FROM {self._layout.table} WHERE {where}", bound).fetchone()  # noqa: S608
         return int(row[0])
 
     def where(self) -> tuple[str, tuple[Any, ...]]:
@@ -312,7 +313,7 @@ class Browse:
         else:
             head = f"SELECT _id, _key, _version, _pending, {self._layout.columns} FROM {self.order.source()}"  # noqa: S608
             query = f"{head} WHERE {tests} ORDER BY {self.order.clause()}"
-        cursor = self._connection.execute(query, bound)
+        cursor = self._execute(query, bound)
         stored = self._rows.stored
         rows: list[StoredRow] = []
         for record in cursor:

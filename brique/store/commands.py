@@ -48,7 +48,7 @@ class Commands:
     """Reads of the command tables on one connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+        self._run: Any = connection.execute  # SQLite's values have no static type
 
     def at(self, position: int) -> StoredCommand | None:
         return next(self._select("WHERE position = ?", (position,)), None)
@@ -80,7 +80,8 @@ class Commands:
         dismissed: bool | None = None,
     ) -> list[StoredCommand]:
         """Commands, newest first, older than position `before`; no `states` means all."""
-        where, bound = ["1"], []
+        where: list[str] = ["1"]
+        bound: list[str | int] = []
         if states:
             where.append(f"state IN ({', '.join('?' * len(states))})")
             bound += [state.value for state in states]
@@ -109,7 +110,7 @@ class Commands:
             if value is not None:
                 where += f" AND {column} = ?"
                 bound.append(value)
-        found = self._connection.execute(
+        found = self._run(
             f"SELECT state, sum(n) FROM command_count WHERE {where} GROUP BY state",  # noqa: S608
             bound,
         )
@@ -123,7 +124,7 @@ class Commands:
                 where += f" AND {column} = ?"
                 bound.append(value)
         states = ", ".join(f"'{state.value}'" for state in NEEDS_PERSON)
-        row = self._connection.execute(
+        row = self._run(
             f"SELECT count(*) FROM (SELECT 1 FROM command WHERE state IN ({states}) AND {where} LIMIT 10000)",  # noqa: S608
             bound,
         ).fetchone()
@@ -133,9 +134,7 @@ class Commands:
         """The key that the backend gave to the row with this temporary key; any other key as it is."""
         if not key.startswith(PENDING):
             return key
-        row = self._connection.execute(
-            "SELECT key FROM renamed WHERE table_name = ? AND old = ?", (table, key)
-        ).fetchone()
+        row = self._run("SELECT key FROM renamed WHERE table_name = ? AND old = ?", (table, key)).fetchone()
         return str(row[0]) if row else key
 
     def renewed(self, command: Command) -> Command:
@@ -148,7 +147,7 @@ class Commands:
         return msgspec.structs.replace(command, changes=changes)
 
     def _select(self, tail: str, bound: tuple[Any, ...]) -> Iterator[StoredCommand]:
-        for record in self._connection.execute(f"SELECT {_FIELDS} FROM command {tail}", bound).fetchall():  # noqa: S608
+        for record in self._run(f"SELECT {_FIELDS} FROM command {tail}", bound).fetchall():  # noqa: S608
             yield self._stored(record)
 
     def _stored(self, record: tuple[Any, ...]) -> StoredCommand:
@@ -172,14 +171,14 @@ class CommandTable:
     """Writes of the command tables; the writer's transaction owns the connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+        self._run: Any = connection.execute  # SQLite's values have no static type
 
     def state(self, position: int) -> State | None:
-        row = self._connection.execute("SELECT state FROM command WHERE position = ?", (position,)).fetchone()
+        row = self._run("SELECT state FROM command WHERE position = ?", (position,)).fetchone()
         return State(row[0]) if row else None
 
     def add(self, position: int, command: Command) -> None:
-        self._connection.execute(
+        self._run(
             "INSERT INTO command(position, id, backend, user, at, state, payload) VALUES (?, ?, ?, ?, ?, 'kept', ?)",
             (position, command.id, command.backend, command.user, command.at, encode_command(command)),
         )
@@ -187,19 +186,19 @@ class CommandTable:
 
     def move(self, position: int, state: State) -> None:
         """Put the command into `state` and keep the counts."""
-        old, backend, user = self._connection.execute(
+        old, backend, user = self._run(
             "SELECT state, backend, user FROM command WHERE position = ?", (position,)
         ).fetchone()
         if old == state:
             return
-        self._connection.execute("UPDATE command SET state = ? WHERE position = ?", (state.value, position))
+        self._run("UPDATE command SET state = ? WHERE position = ?", (state.value, position))
         self._count(backend, user, State(old), -1)
         self._count(backend, user, state, 1)
 
     def settled(
         self, position: int, seq: int, at: str, reason: str, theirs: Mapping[str, Row | None], keys: Mapping[str, str]
     ) -> None:
-        self._connection.execute(
+        self._run(
             "UPDATE command SET settled_seq = ?, settled_at = ?, reason = ?, theirs = ?, keys = ?, dismissed = 0, "
             "next_try = NULL WHERE position = ?",
             (
@@ -213,23 +212,21 @@ class CommandTable:
         )
 
     def tried(self, position: int, reason: str, next_try: str | None) -> None:
-        self._connection.execute(
+        self._run(
             "UPDATE command SET tries = tries + 1, reason = ?, next_try = ? WHERE position = ?",
             (reason, next_try, position),
         )
 
     def dismiss(self, position: int) -> None:
-        self._connection.execute("UPDATE command SET dismissed = 1 WHERE position = ?", (position,))
+        self._run("UPDATE command SET dismissed = 1 WHERE position = ?", (position,))
 
     def reopened(self, position: int) -> None:
-        self._connection.execute(
-            "UPDATE command SET settled_seq = NULL, settled_at = NULL WHERE position = ?", (position,)
-        )
+        self._run("UPDATE command SET settled_seq = NULL, settled_at = NULL WHERE position = ?", (position,))
 
     def forget(self, before: str, limit: int) -> int:
         """Remove up to `limit` commands that settled before that stamp and bind nothing any more."""
         needy = ", ".join(f"'{state.value}'" for state in NEEDS_PERSON)
-        found = self._connection.execute(
+        found = self._run(
             "SELECT position, backend, user, state FROM command WHERE settled_at < ? "  # noqa: S608
             f"AND (dismissed = 1 OR state NOT IN ({needy})) "
             "AND NOT EXISTS (SELECT 1 FROM overlay WHERE overlay.position = command.position) "
@@ -237,12 +234,12 @@ class CommandTable:
             (before, limit),
         ).fetchall()
         for position, backend, user, state in found:
-            self._connection.execute("DELETE FROM command WHERE position = ?", (position,))
+            self._run("DELETE FROM command WHERE position = ?", (position,))
             self._count(backend, user, State(state), -1)
         return len(found)
 
     def _count(self, backend: str, user: str, state: State, by: int) -> None:
-        self._connection.execute(
+        self._run(
             "INSERT INTO command_count(state, backend, user, n) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET n = n + excluded.n",
             (state.value, backend, user, by),

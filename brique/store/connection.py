@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -15,13 +17,23 @@ _BUSY_MS = 10_000
 
 def _prepare(connection: apsw.Connection, cache_kib: int) -> None:
     connection.set_busy_timeout(_BUSY_MS)
-    connection.create_scalar_function("brique_found", search.found, -1, deterministic=True)
+    connection.create_scalar_function("brique_found", search.found_in, -1, deterministic=True)
     connection.create_scalar_function("brique_document", search.document_of, -1, deterministic=True)
-    connection.create_scalar_function("brique_contains", search.contains, 2, deterministic=True)
+    connection.create_scalar_function("brique_contains", search.contained_in, 2, deterministic=True)
     connection.execute(
         f"PRAGMA mmap_size={_MMAP_BYTES}; PRAGMA cache_size=-{cache_kib}; PRAGMA temp_store=FILE; "
         "PRAGMA trusted_schema=OFF"
     )
+
+
+def first(connection: apsw.Connection, query: str, bound: Sequence[Any] = ()) -> Any:
+    """The first record of a query, None without one; SQLite's values have no static type."""
+    return connection.execute(query, bound).fetchone()
+
+
+def records(connection: apsw.Connection, query: str, bound: Sequence[Any] = ()) -> Any:
+    """The records of a query as they come, likewise."""
+    return connection.execute(query, bound)
 
 
 def writer(path: Path) -> apsw.Connection:

@@ -38,7 +38,7 @@ def diff(reader: Reader, stage: Path, spec: TableSpec, *, batch: int = _BATCH) -
     db = connections.reader(stage)
     db.execute("ATTACH ? AS store", (f"file:{reader.path.resolve()}?mode=ro",))
     db.execute("BEGIN")
-    found = db.execute("SELECT generation FROM store.table_state WHERE table_name = ?", (spec.name,)).fetchone()
+    found = connections.first(db, "SELECT generation FROM store.table_state WHERE table_name = ?", (spec.name,))
     changed, gone = _compare(db, Layout(spec, found[0])) if found else (_all(db), [])
     db.execute("COMMIT")
     db.execute("DETACH store")
@@ -74,7 +74,7 @@ def _compare(db: apsw.Connection, layout: Layout) -> tuple[list[int], list[str]]
     ]
     columns = ", ".join(map(quoted, names))
     for key, base in over.items():
-        found = db.execute(f"SELECT rowid, {columns} FROM row WHERE _key = ?", (key,)).fetchone()  # noqa: S608
+        found = connections.first(db, f"SELECT rowid, {columns} FROM row WHERE _key = ?", (key,))  # noqa: S608
         if found is None:
             gone += [key] if base is not None else []
         elif base is None or not same_row(dict(zip(names, found[1:], strict=True)), base):
@@ -86,7 +86,7 @@ def _upserts(db: apsw.Connection, spec: TableSpec, changed: list[int], batch: in
     columns = ", ".join(map(quoted, spec.names))
     query = f"SELECT _key, {columns} FROM row WHERE rowid = ?"  # noqa: S608
     for start in range(0, len(changed), batch):
-        part = [db.execute(query, (identity,)).fetchone() for identity in changed[start : start + batch]]
+        part = [connections.first(db, query, (identity,)) for identity in changed[start : start + batch]]
         yield [(record[0], dict(zip(spec.names, record[1:], strict=True))) for record in part]
 
 

@@ -24,7 +24,8 @@ CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE table_state(
   table_name TEXT PRIMARY KEY, generation INTEGER NOT NULL, loaded INTEGER NOT NULL DEFAULT 0,
   rows INTEGER NOT NULL DEFAULT 0, confirmed_at TEXT, shape BLOB NOT NULL,
-  loading TEXT NOT NULL DEFAULT '', rows_done INTEGER NOT NULL DEFAULT 0, rows_total INTEGER NOT NULL DEFAULT 0
+  fault TEXT NOT NULL DEFAULT '', loading TEXT NOT NULL DEFAULT '',
+  rows_done INTEGER NOT NULL DEFAULT 0, rows_total INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE backend_state(
   name TEXT PRIMARY KEY, state TEXT NOT NULL DEFAULT 'live', since TEXT, confirmed_at TEXT,
@@ -146,6 +147,12 @@ class Layout:
     def search_places(self) -> tuple[int, ...]:
         """Where the search columns stand among the columns."""
         return tuple(self.spec.names.index(name) for name in self.search_columns)
+
+    @cached_property
+    def matching(self) -> str:
+        """`select` for the first rows that the search index gives: bind what to match and how many."""
+        ids = f"SELECT rowid FROM {self.search} WHERE {self.search} MATCH ? LIMIT ?"  # noqa: S608
+        return f"{self.select} WHERE _id IN ({ids})"
 
     def index(self, column: str) -> str:
         """The quoted name of the index on `column`."""

@@ -8,6 +8,7 @@ after a refresh may have begun, so that this refresh does not put older rows ove
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import apsw
 import msgspec
@@ -31,7 +32,7 @@ class Ledger:
     """Reads and writes of those tables; the writer's transaction owns the connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:
-        self._run = connection.execute
+        self._run: Any = connection.execute  # SQLite's values have no static type
 
     def add(self, table: str, key: str, laid: Laid) -> None:
         self._run(
@@ -55,7 +56,8 @@ class Ledger:
 
     def keys_of(self, position: int) -> list[tuple[str, str]]:
         """(table, key) of what the command at `position` has laid or marked, each once."""
-        return self._run("SELECT DISTINCT table_name, key FROM overlay WHERE position = ?", (position,)).fetchall()
+        found = self._run("SELECT DISTINCT table_name, key FROM overlay WHERE position = ?", (position,))
+        return [(table, key) for table, key in found]
 
     def keys_in(self, table: str) -> set[str]:
         """Keys of a table with anything laid over them or marked."""
@@ -72,9 +74,10 @@ class Ledger:
 
     def lift_applied(self, position: int) -> list[tuple[str, str]]:
         """Lift what an applied command has laid; the (table, key) it was laid over."""
-        return self._run(
+        found = self._run(
             "DELETE FROM overlay WHERE position = ? AND settled_seq IS NOT NULL RETURNING table_name, key", (position,)
         ).fetchall()
+        return [(table, key) for table, key in found]
 
     def lift_settled(self, table: str, upto: int) -> set[str]:
         """Lift what commands applied by settlement number `upto` have laid in `table`; the keys."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brique import errors
 from brique.schema import Row
+from brique.store.connection import first
 from brique.store.layout import Layout, quoted
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Load:
     ) -> None:
         spec = store.rows(table).layout.spec
         self._store = store
-        self._run = store.connection.execute
+        self._run: Any = store.connection.execute  # SQLite's values have no static type
         self._began = began
         self._rows_step = rows_step
         self._old = store.rows(table).layout
@@ -42,10 +43,11 @@ class Load:
             raise errors.NotFound(f"There is no stage file {stage}.")
         self._run(f"ATTACH ? AS {quoted(self._stage)}", (f"file:{stage.resolve()}?mode=ro&immutable=1",))
         self._attached = True
-        self._last = int(self._run(f"SELECT coalesce(max(rowid), 0) FROM {self._source}").fetchone()[0])  # noqa: S608
-        self._total = int(self._run(f"SELECT count(*) FROM {self._source}").fetchone()[0])  # noqa: S608
+        found = first(store.connection, f"SELECT coalesce(max(rowid), 0), count(*) FROM {self._source}")  # noqa: S608
+        self._last: int = found[0]
+        self._total: int = found[1]
         self.rows_total = max(rows_total, self._total)
-        self._steps = self._work()
+        self._steps: Generator[None] = self._work()
         self.done = False
 
     @property
@@ -71,6 +73,7 @@ class Load:
         except BaseException:
             self.abandon()
             raise
+        self._store.checkpoint_when_long()
         return not self.done
 
     def abandon(self) -> None:
@@ -90,7 +93,7 @@ class Load:
             self._attached = False
             self._run(f"DETACH {quoted(self._stage)}")
 
-    def _work(self) -> Iterator[None]:
+    def _work(self) -> Generator[None]:
         if self._total <= _SMALL:
             with self._store.transaction():
                 version = self._begin()
@@ -128,9 +131,8 @@ class Load:
             (doing, done, self.rows_total if doing else 0, self._new.spec.name),
         )
 
-    def _chunks(self, doing: str, work: object) -> Iterator[None]:
+    def _chunks(self, doing: str, work: Callable[[int, int], None]) -> Iterator[None]:
         """Call `work(low, high)` over all stage rows, in transactions of about the wanted length."""
-        assert callable(work)
         low, size = 0, self._rows_step
         while low < self._last:
             high = min(low + size, self._last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from brique.schema import Reference, Row, State, TableSpec, Value
 from brique.store import conditions, search, states
 from brique.store import connection as connections
 from brique.store.browse import Browse
+from brique.store.changes import RowChange
 from brique.store.commands import Commands, StoredCommand
 from brique.store.layout import Layout, quoted
 from brique.store.ledger import unpacked
@@ -37,18 +38,12 @@ class ChangesForgotten(BriqueError):
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedChange:
+class LoggedChange(RowChange):
     """A row change of the log. `key` None: all rows of the table were replaced. `origin`: position of a command."""
 
-    seq: int
-    table: str
-    key: str | None
-    before: Row | None
-    after: Row | None
-    at: datetime
-    origin: int | None
-    pending_before: int
-    pending_after: int
+    key: str | None  # type: ignore[assignment]  # only of the log: in a transaction `Tx.reloaded` says it
+    at: datetime | None = None
+    origin: int | None = None
 
 
 class Reader:
@@ -152,7 +147,8 @@ class Reader:
         return self._connection.execute(query, tuple(bound)).fetchone()
 
     @property
-    def _db(self) -> apsw.Connection:
+    def _db(self) -> Any:
+        # Any: SQLite's values have no static type.
         assert self._connection is not None
         return self._connection
 
@@ -241,10 +237,7 @@ class Reader:
                 for record in self._db.execute(query, condition.bound):
                     row = rows.stored(record)
                     found[row.key] = row
-        query = (
-            f"{layout.select} WHERE _id IN (SELECT rowid FROM {layout.search} WHERE {layout.search} MATCH ? LIMIT ?)"
-        )
-        for record in self._db.execute(query, (search.match(text), _LOOKED_AT_MAX)):
+        for record in self._db.execute(layout.matching, (search.match(text), _LOOKED_AT_MAX)):
             row = rows.stored(record)
             found[row.key] = row
         return list(found.values())
@@ -313,9 +306,11 @@ class Reader:
                 if name not in rows.layout.spec.by_name:
                     raise NotFound(f"There is no column {name}.")
             where, bound = self._browse(table, ListQuery(filters=tuple(filters))).where()
-            summed = f"sum({quoted(total)}) FILTER (WHERE typeof({quoted(total)}) IN ('integer', 'real'))"
+            summed = "NULL"
+            if total:
+                summed = f"sum({quoted(total)}) FILTER (WHERE typeof({quoted(total)}) IN ('integer', 'real'))"
             query = (
-                f"SELECT {quoted(column)}, count(*), {summed if total else 'NULL'} FROM {rows.layout.table} "  # noqa: S608
+                f"SELECT {quoted(column)}, count(*), {summed} FROM {rows.layout.table} "  # noqa: S608
                 f"WHERE {where} GROUP BY {quoted(column)} ORDER BY 2 DESC, 1 LIMIT ?"
             )
             return [(value, count, amount) for value, count, amount in self._db.execute(query, (*bound, limit))]
@@ -324,8 +319,7 @@ class Reader:
         state, rows = self._table(table)
         tests = [conditions.of_filter(rows.layout, wanted) for wanted in query.filters]
         if query.search:
-            referring: Callable[[], list[tuple[str, list[Value]]]] = lambda: self._referring(rows.layout, query.search)
-            found = conditions.of_search(rows.layout, query.search, referring)
+            found = conditions.of_search(rows.layout, query.search, lambda: self._referring(rows.layout, query.search))
             tests += [found] if found is not None else []
         return Browse(self._db, rows, state.rows, tests, query)
 
@@ -348,16 +342,13 @@ class Reader:
         layout = rows.layout
         if not layout.searchable or reference.target_columns[0] not in layout.spec.by_name:
             return []
-        query = (
-            f"{layout.select} WHERE _id IN (SELECT rowid FROM {layout.search} WHERE {layout.search} MATCH ? LIMIT ?)"
-        )
-        found = self._db.execute(query, (search.match(question), _REFERRED_MAX * 2 + 1)).fetchall()
+        found = self._db.execute(layout.matching, (search.match(question), _REFERRED_MAX * 2 + 1)).fetchall()
         if len(found) > _REFERRED_MAX * 2:
             return []
         values = []
         for record in found:
             row = rows.stored(record)
-            if search.found(question, label_of(layout.spec, row)):
+            if search.found(question, (label_of(layout.spec, row),)):
                 values.append(row.values[reference.target_columns[0]])
         return [value for value in values if value is not None]
 
@@ -389,9 +380,10 @@ class Reader:
             value: Value = row[0] if row else None
             return value
 
-    def table_state(self, table: str) -> TableState | None:
+    def table_state(self, table: str) -> TableState:
+        """Whether a table is loaded, how many rows it has, how old they are. Raises NotFound."""
         with self.snapshot():
-            return states.table_state(self._db, table)
+            return self._table(table)[0]
 
     def backend_states(self) -> dict[str, BackendState]:
         with self.snapshot():
@@ -443,6 +435,20 @@ class Reader:
         with self.snapshot():
             return Commands(self._db).needing_person(user=user, backend=backend)
 
+    def real_keys(self, temporary: Collection[str]) -> dict[str, str]:
+        """The real keys of those temporary ones that have got one."""
+        with self.snapshot():
+            found: dict[str, str] = {}
+            for key in temporary:
+                row = self._one("SELECT key FROM renamed WHERE old = ?", (key,))
+                if row is not None:
+                    found[key] = row[0]
+            return found
+
+    def stream_id(self) -> str:
+        """What marks of this intranet's commands are kept under in its backends."""
+        return str(self.meta("stream_id"))
+
     def real_key(self, table: str, key: str) -> str:
         """The key that a temporary one has become; any other key as it is."""
         with self.snapshot():
@@ -457,6 +463,13 @@ class Reader:
             row = self._table(table)[1].get(key)
             return row.values if row else None
 
+    def query(self, sql: str, bound: Sequence[Value] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of one SELECT: as they come inside `snapshot` (exhaust or close it there), else all at once."""
+        if self._depth:
+            return iter(self._db.execute(sql, tuple(bound)))
+        with self.snapshot():
+            return iter(self._db.execute(sql, tuple(bound)).fetchall())
+
     @property
     def representations(self) -> Representations:
         """The ready bytes; use it inside `snapshot`, or for single reads."""
@@ -466,7 +479,7 @@ class Reader:
         """Changes after number `seq`, oldest first. Raises ChangesForgotten when some of them are not kept."""
         with self.snapshot():
             oldest, newest = self._one("SELECT min(seq), max(seq) FROM change")
-            if oldest is not None and seq < int(self.meta("change_floor") or 0):
+            if oldest is not None and seq < oldest - 1:
                 raise ChangesForgotten("The change log does not reach back that far.", oldest=oldest, newest=newest)
             return list(self._logged("WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)))
 
@@ -480,7 +493,7 @@ class Reader:
             f"SELECT seq, table_name, key, before, after, at, origin, pending_before, pending_after FROM change {tail}"  # noqa: S608
         )
         for seq, table, key, before, after, at, origin, was, now in self._db.execute(query, bound).fetchall():
-            yield LoggedChange(seq, table, key, unpacked(before), unpacked(after), unstamp(at), origin, was, now)
+            yield LoggedChange(table, key, unpacked(before), unpacked(after), was, now, seq, unstamp(at), origin)
 
 
 def label_of(spec: TableSpec, row: StoredRow) -> str:
@@ -499,4 +512,4 @@ def _by_label(spec: TableSpec) -> tuple[tuple[str, bool], ...]:
 
 def _answers(layout: Layout, row: StoredRow, text: str) -> bool:
     values = tuple(row.values[name] for name in layout.search_columns)
-    return search.found(text, *values) or row.key == text.strip()
+    return search.found(text, values) or row.key == text.strip()

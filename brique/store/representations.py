@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 
+_Value = bytes
 _FIELDS = "name, arguments, etag, body, content_type, position, dependencies, last_good, error, user, until, made_at"
 
 
@@ -34,7 +36,7 @@ class Representation:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """`name(arguments)` read rows of `table` where the columns of `scheme` hold `value` (both the views room's words)."""
+    """`name(arguments)` read rows of `table` where `scheme` holds `value` (both in the views room's words)."""
 
     table: str
     scheme: str
@@ -48,9 +50,10 @@ class Representations:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._run: Any = connection.execute  # SQLite's values have no static type
 
     def get(self, name: str, arguments: str) -> Representation | None:
-        record = self._connection.execute(
+        record = self._run(
             f"SELECT {_FIELDS} FROM representation WHERE name = ? AND arguments = ?",  # noqa: S608
             (name, arguments),
         ).fetchone()
@@ -62,19 +65,17 @@ class Representations:
         )
 
     def etag(self, name: str, arguments: str) -> str | None:
-        row = self._connection.execute(
-            "SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments)
-        ).fetchone()
+        row = self._run("SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments))
         return str(row[0]) if row else None
 
     def of(self, name: str, limit: int = 1000) -> list[str]:
         """Arguments for which bytes of `name` are kept, at most `limit`."""
-        found = self._connection.execute("SELECT arguments FROM representation WHERE name = ? LIMIT ?", (name, limit))
+        found = self._run("SELECT arguments FROM representation WHERE name = ? LIMIT ?", (name, limit))
         return [str(row[0]) for row in found]
 
     def put(self, made: Representation, dependencies: Iterable[Dependency] | None = None) -> None:
         """Keep `made` in place of what was there; `dependencies`, when given, replace the old ones."""
-        self._connection.execute(
+        self._run(
             f"INSERT INTO representation({_FIELDS}, used_at, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
             "ON CONFLICT DO UPDATE SET etag = excluded.etag, body = excluded.body, "
             "content_type = excluded.content_type, position = excluded.position, "
@@ -103,7 +104,7 @@ class Representations:
 
     def failed(self, name: str, arguments: str, error: str, position: int) -> None:
         """Note that the view failed at `position`; the last good bytes stay."""
-        self._connection.execute(
+        self._run(
             "UPDATE representation SET last_good = 0, error = ?, position = ? WHERE name = ? AND arguments = ?",
             (error, position, name, arguments),
         )
@@ -117,9 +118,9 @@ class Representations:
 
     def drop(self, name: str, arguments: str) -> bool:
         """Forget one; true when it was there."""
-        self._connection.execute("DELETE FROM representation WHERE name = ? AND arguments = ?", (name, arguments))
+        self._run("DELETE FROM representation WHERE name = ? AND arguments = ?", (name, arguments))
         gone = self._connection.changes() > 0
-        self._connection.execute("DELETE FROM dependency WHERE name = ? AND arguments = ?", (name, arguments))
+        self._run("DELETE FROM dependency WHERE name = ? AND arguments = ?", (name, arguments))
         return gone
 
     def drop_many(self, pairs: Sequence[tuple[str, str]]) -> int:
@@ -132,7 +133,7 @@ class Representations:
 
     def drop_where(self, name: str, arguments_query: str, bound: Sequence[object] = ()) -> int:
         """Forget those of `name` whose arguments an SQL query gives: one statement however many there are."""
-        self._connection.execute(
+        self._run(
             f"DELETE FROM representation WHERE name = ? AND arguments IN ({arguments_query})",  # noqa: S608
             (name, *bound),
         )
@@ -141,7 +142,7 @@ class Representations:
     def drop_all(self, names: Collection[str] | None = None) -> None:
         """Forget all, or all of some names."""
         if names is None:
-            self._connection.execute("DELETE FROM representation; DELETE FROM dependency")
+            self._run("DELETE FROM representation; DELETE FROM dependency")
             return
         pairs = [(name,) for name in names]
         self._connection.executemany("DELETE FROM representation WHERE name = ?", pairs)
@@ -149,7 +150,7 @@ class Representations:
 
     def drop_expired(self, now: str, limit: int = 1000) -> list[tuple[str, str]]:
         """Forget up to `limit` whose `until` has passed; which they were."""
-        found = self._connection.execute(
+        found = self._run(
             "SELECT name, arguments FROM representation WHERE until <= ? LIMIT ?", (now, limit)
         ).fetchall()
         self.drop_many(found)
@@ -157,14 +158,14 @@ class Representations:
 
     def bytes(self) -> int:
         """What all of them take, roughly."""
-        row = self._connection.execute("SELECT coalesce(sum(size), 0) FROM representation").fetchone()
+        row = self._run("SELECT coalesce(sum(size), 0) FROM representation").fetchone()
         return int(row[0])
 
     def evict(self, bytes_max: int, *, batch: int = 500) -> int:
         """Forget the longest unused until at most `bytes_max` are left; how many went."""
         left, gone = self.bytes(), 0
         while left > bytes_max:
-            found = self._connection.execute(
+            found = self._run(
                 "SELECT name, arguments, size FROM representation ORDER BY used_at LIMIT ?", (batch,)
             ).fetchall()
             victims = []
@@ -180,7 +181,7 @@ class Representations:
 
     def depend(self, name: str, arguments: str, dependencies: Iterable[Dependency]) -> None:
         """Replace what `name(arguments)` depends on."""
-        self._connection.execute("DELETE FROM dependency WHERE name = ? AND arguments = ?", (name, arguments))
+        self._run("DELETE FROM dependency WHERE name = ? AND arguments = ?", (name, arguments))
         self._connection.executemany(
             "INSERT OR IGNORE INTO dependency(table_name, scheme, value, name, arguments) VALUES (?, ?, ?, ?, ?)",
             [(d.table, d.scheme, d.value, name, arguments) for d in dependencies],
@@ -192,11 +193,11 @@ class Representations:
             [(d.table, d.scheme, d.value, d.name, d.arguments) for d in dependencies],
         )
 
-    def depending(self, table: str, scheme: str, values: Collection[bytes]) -> list[tuple[str, str]]:
+    def depending(self, table: str, scheme: str, values: Collection[_Value]) -> list[tuple[str, str]]:
         """(name, arguments) of those that depend on any of these values, each once."""
         found: dict[tuple[str, str], None] = {}
         for value in values:
-            for pair in self._connection.execute(
+            for pair in self._run(
                 "SELECT name, arguments FROM dependency WHERE table_name = ? AND scheme = ? AND value = ?",
                 (table, scheme, value),
             ):
@@ -206,7 +207,7 @@ class Representations:
     def schemes(self, table: str) -> list[str]:
         """The schemes in use on a table."""
         # A loose scan of the primary key: one probe for each scheme, however many dependencies there are.
-        found = self._connection.execute(
+        found = self._run(
             "WITH RECURSIVE s(scheme) AS (SELECT min(scheme) FROM dependency WHERE table_name = ?1 UNION ALL "
             "SELECT (SELECT min(scheme) FROM dependency WHERE table_name = ?1 AND scheme > s.scheme) FROM s "
             "WHERE s.scheme IS NOT NULL) SELECT scheme FROM s WHERE scheme IS NOT NULL",
@@ -216,9 +217,7 @@ class Representations:
 
     def depending_on_table(self, table: str) -> list[tuple[str, str]]:
         """(name, arguments) of those that depend on anything of a table, each once."""
-        found = self._connection.execute(
-            "SELECT DISTINCT name, arguments FROM dependency WHERE table_name = ?", (table,)
-        )
+        found = self._run("SELECT DISTINCT name, arguments FROM dependency WHERE table_name = ?", (table,))
         return [(str(name), str(arguments)) for name, arguments in found]
 
     def let_go(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -231,14 +230,12 @@ class Representations:
 
     def hold_until(self, name: str, arguments: str, until: str) -> None:
         """Count one as absent from the UTC stamp `until` on."""
-        self._connection.execute(
-            "UPDATE representation SET until = ? WHERE name = ? AND arguments = ?", (until, name, arguments)
-        )
+        self._run("UPDATE representation SET until = ? WHERE name = ? AND arguments = ?", (until, name, arguments))
 
     def names(self) -> list[str]:
         """The names under which bytes are kept."""
         # A loose scan of the primary key: one probe for each name.
-        found = self._connection.execute(
+        found = self._run(
             "WITH RECURSIVE s(name) AS (SELECT min(name) FROM representation UNION ALL "
             "SELECT (SELECT min(name) FROM representation WHERE name > s.name) FROM s WHERE s.name IS NOT NULL) "
             "SELECT name FROM s WHERE name IS NOT NULL"

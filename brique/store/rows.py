@@ -30,6 +30,7 @@ class Rows:
     def __init__(self, connection: apsw.Connection, layout: Layout) -> None:
         self.layout = layout
         self._connection = connection
+        self._run: Any = connection.execute  # SQLite's values have no static type
         self._names = layout.spec.names
         self._by_key = f"{layout.select} WHERE _key = ?"
 
@@ -43,7 +44,7 @@ class Rows:
         return StoredRow(record[1], record[2], record[3], dict(zip(self._names, record[4:], strict=True)), record[0])
 
     def get(self, key: str) -> StoredRow | None:
-        record = self._connection.execute(self._by_key, (key,)).fetchone()
+        record = self._run(self._by_key, (key,)).fetchone()
         return self.stored(record) if record else None
 
     def insert(self, key: str, version: int, pending: int, values: Row) -> None:

@@ -52,14 +52,24 @@ def _needles(question: str) -> tuple[str, ...]:
     return tuple(word if len(word) > 2 else MARK + word for word in words(question))
 
 
-def found(question: str, *values: Value) -> bool:
-    """Whether a row with these texts answers the question; an SQL function too."""
+def found(question: str, values: tuple[Value, ...]) -> bool:
+    """Whether a row with these texts answers the question."""
     text = document(values)
     return all(needle in text for needle in _needles(question))
 
 
+def found_in(*given: Value) -> bool:
+    """`found` as an SQL function: the question, then the texts."""
+    return found(str(given[0]), given[1:])
+
+
+def contained_in(*given: Value) -> bool:
+    """`contains` as an SQL function."""
+    return contains(given[0], str(given[1]))
+
+
 def contains(value: Value, folded: str) -> bool:
-    """Whether `value` written as text contains `folded`, without case and accents; an SQL function."""
+    """Whether `value` written as text contains `folded`, without case and accents."""
     return value is not None and type(value) is not bytes and folded in fold(str(value))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from brique.schema import TableSpec, Value, join_key
 from brique.store import search
 from brique.store.layout import quoted, search_columns
 
+log = logging.getLogger(__name__)
 _EXAMPLES_MAX = 20
 
 
@@ -48,10 +50,12 @@ class StageWriter:
         columns = ", ".join(map(quoted, spec.names))
         self._db.execute(f"CREATE TABLE row(_key TEXT, {columns}{', _search' if search else ''})")
         holes = ", ".join("?" * (1 + len(spec.names) + search))
-        self._insert = f"INSERT INTO row VALUES ({holes})"
+        self._insert = f"INSERT INTO row VALUES ({holes})"  # noqa: S608
         self._places = [spec.names.index(name) for name in search_columns(spec)]
         self._key = self._key_maker()
         self._rows = 0
+        self.result: Staged | None = None
+        """What `finish` said."""
         self._db.execute("BEGIN")
 
     def _key_maker(self) -> Callable[[tuple[Value, ...]], str]:
@@ -65,7 +69,7 @@ class StageWriter:
         places = [names.index(name) for name in key]
         return lambda row: join_key(tuple([row[place] for place in places]))
 
-    def write(self, batch: Sequence[tuple[Value, ...]]) -> None:
+    def add(self, batch: Sequence[tuple[Value, ...]]) -> None:
         """Add rows: store values in the order of `spec.columns`."""
         key, places, document = self._key, self._places, search.document
         rows: list[tuple[Any, ...]]
@@ -88,7 +92,10 @@ class StageWriter:
             self._db.execute("CREATE UNIQUE INDEX row_key ON row(_key)")
         self._db.execute("COMMIT")
         self._db.close()
-        return Staged(self._path, self._rows - duplicates, duplicates, examples)
+        if duplicates:
+            log.warning("%s: %d rows left out, their keys were there: %s", self._spec.name, duplicates, examples[:3])
+        self.result = Staged(self._path, self._rows - duplicates, duplicates, examples)
+        return self.result
 
     def _number_equals(self) -> None:
         self._db.execute(
@@ -106,7 +113,7 @@ class StageWriter:
         )
         duplicates = self._db.changes()
         self._db.execute("DROP INDEX row_any")
-        return duplicates, tuple(key for (key,) in examples)
+        return duplicates, tuple(str(key) for (key,) in examples)
 
     def abandon(self) -> None:
         """Close and remove the file."""
@@ -119,3 +126,5 @@ class StageWriter:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> None:
         if kind is not None:
             self.abandon()
+        elif self.result is None:
+            self.finish()

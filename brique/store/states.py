@@ -18,7 +18,10 @@ _BACKEND_MOMENTS = ("since", "confirmed_at", "next_try")
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """`confirmed_at`: when the backend last confirmed the rows. `loading`: what a load is doing ("" for none)."""
+    """`confirmed_at`: when the backend last confirmed the rows. `loading`: what a load is doing ("" for none).
+
+    `fault`: why the last refresh left these rows alone ("" when it did not).
+    """
 
     name: str
     generation: int
@@ -28,6 +31,7 @@ class TableState:
     loading: str = ""
     rows_done: int = 0
     rows_total: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,14 @@ def _moment(text: str | None) -> datetime | None:
 
 def table_state(connection: apsw.Connection, name: str) -> TableState | None:
     row = connection.execute(
-        "SELECT generation, loaded, rows, confirmed_at, loading, rows_done, rows_total FROM table_state "
+        "SELECT generation, loaded, rows, confirmed_at, loading, rows_done, rows_total, fault FROM table_state "
         "WHERE table_name = ?",
         (name,),
     ).fetchone()
     if row is None:
         return None
-    generation, loaded, rows, confirmed_at, loading, done, total = row
-    return TableState(name, generation, bool(loaded), rows, _moment(confirmed_at), loading, done, total)
+    generation, loaded, rows, confirmed_at, loading, done, total, fault = row
+    return TableState(name, generation, bool(loaded), rows, _moment(confirmed_at), loading, done, total, fault)
 
 
 def backend_states(connection: apsw.Connection) -> dict[str, BackendState]:
@@ -111,6 +115,6 @@ def confirm(connection: apsw.Connection, backend: str, tables: list[str], at: da
         "UPDATE backend_state SET confirmed_at = max(coalesce(confirmed_at, ''), ?) WHERE name = ?", (text, backend)
     )
     connection.executemany(
-        "UPDATE table_state SET confirmed_at = max(coalesce(confirmed_at, ''), ?) WHERE table_name = ?",
+        "UPDATE table_state SET fault = '', confirmed_at = max(coalesce(confirmed_at, ''), ?) WHERE table_name = ?",
         [(text, table) for table in tables],
     )

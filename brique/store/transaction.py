@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from brique import errors
 from brique.clock import stamp
 from brique.schema import Command, Row, State, Value
 from brique.store import states
+from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable, decoded
 from brique.store.ledger import Ledger, packed
 from brique.store.overlay import fold, laid_of
@@ -22,29 +23,7 @@ from brique.store.rows import Rows, StoredRow, same_row
 if TYPE_CHECKING:
     from brique.store.writer import Store
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RowChange:
-    """One visible row before and after a transaction, in store values. `pending_…`: its mark before and after."""
-
-    table: str
-    key: str
-    before: Row | None
-    after: Row | None
-    pending_before: int = 0
-    pending_after: int = 0
-    seq: int = 0
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """The columns whose values differ; all of them when the row came or went."""
-        if self.before is None or self.after is None:
-            return frozenset(self.before or self.after or ())
-        before, after = self.before, self.after
-        return frozenset(n for n, v in after.items() if type(before.get(n)) is not type(v) or before.get(n) != v)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -57,11 +36,11 @@ class _Touched:
     origin: int | None
 
 
-def _whole(method: Callable[Concatenate[Tx, P], T]) -> Callable[Concatenate[Tx, P], T]:
+def _whole(method: F) -> F:
     """A method that fails half-way spoils its transaction: it can then only be rolled back (see `Tx.attempt`)."""
 
     @wraps(method)
-    def guarded(tx: Tx, *args: P.args, **kwargs: P.kwargs) -> T:
+    def guarded(tx: Tx, *args: Any, **kwargs: Any) -> Any:
         if tx.spoiled:
             raise RuntimeError("this transaction has failed and can only be rolled back")
         try:
@@ -72,7 +51,7 @@ def _whole(method: Callable[Concatenate[Tx, P], T]) -> Callable[Concatenate[Tx, 
             tx.spoiled = True
             raise
 
-    return guarded
+    return cast(F, guarded)
 
 
 class Tx:
@@ -85,7 +64,7 @@ class Tx:
         self.representations = Representations(store.connection)
         self.commands = Commands(store.connection)
         self._store = store
-        self._run = store.connection.execute
+        self._run: Any = store.connection.execute  # SQLite's values have no static type
         self._table = CommandTable(store.connection)
         self._ledger = Ledger(store.connection)
         self._touched: dict[tuple[str, str], _Touched] = {}
@@ -145,6 +124,10 @@ class Tx:
         else:
             self._ledger.mark(position)
         self._recompute_all(touched, origin=position)
+
+    def state_of(self, position: int) -> State | None:
+        """Where the command at `position` is in its life; None when it is not there."""
+        return self._table.state(position)
 
     def _known(self, position: int) -> State:
         state = self._table.state(position)
@@ -276,6 +259,19 @@ class Tx:
             self._recompute_all(touched, origin=None)
 
     # -- what is known of backends and the store ----------------------------------------------------------------------
+
+    @_whole
+    def table_fault(self, table: str, fault: str) -> None:
+        """Say why a refresh left the rows of a table alone; the next `confirmed` takes it back."""
+        self._run("UPDATE table_state SET fault = ? WHERE table_name = ?", (fault, table))
+
+    @_whole
+    def progress(self, table: str, rows_done: int, rows_total: int, doing: str = "reading") -> None:
+        """Say how far a first copy has come, before its load begins."""
+        self._run(
+            "UPDATE table_state SET loading = ?, rows_done = ?, rows_total = ? WHERE table_name = ?",
+            (doing, rows_done, rows_total, table),
+        )
 
     @_whole
     def confirmed(self, backend: str, tables: Collection[str], at: datetime) -> None:

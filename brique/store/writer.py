@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from brique import errors
 from brique.clock import Clock
 from brique.schema import TableSpec
 from brique.store import connection as connections
+from brique.store.changes import RowChange
 from brique.store.layout import FORMAT, META, Layout, quoted, shape
 from brique.store.ledger import Ledger
 from brique.store.load import Load
 from brique.store.reader import Reader
 from brique.store.rows import Rows
-from brique.store.transaction import RowChange, Tx
+from brique.store.transaction import Tx
 
 Listener = Callable[[Tx, Sequence[RowChange]], None]
 _WAL_FRAMES_MAX = 16_384  # 64 MB: beyond, a checkpoint asks readers to let the log start anew
@@ -58,6 +60,8 @@ class Store:
                 f"{path} is not a brique store, or is damaged: {fault}.",
                 try_this="Move it away: brique builds it anew from the backends and the spool.",
             ) from fault
+        self._wal_frames = 0
+        self.connection.set_wal_hook(self._note_wal)
         self._seq = self._number("SELECT max(seq) FROM change")
         self._settlement = self._number("SELECT value FROM meta WHERE name = 'settlement'")
         self._log_floor = self._number("SELECT min(seq) FROM change")
@@ -79,16 +83,17 @@ class Store:
             )
         with self.connection:
             self.connection.execute(META)
+            self.connection.execute("INSERT INTO meta(name, value) VALUES ('stream_id', ?)", (secrets.token_hex(8),))
             self.connection.execute(f"PRAGMA user_version={FORMAT}")
 
     def _number(self, query: str) -> int:
-        row = self.connection.execute(query).fetchone()
+        row = connections.first(self.connection, query)
         return int(row[0] or 0) if row else 0
 
     def _sweep(self) -> None:
         """Remove tables that are no longer declared and what an interrupted load left."""
         with self.connection:
-            for (name,) in self.connection.execute("SELECT table_name FROM table_state").fetchall():
+            for (name,) in connections.records(self.connection, "SELECT table_name FROM table_state").fetchall():
                 if name not in self.specs:
                     self.connection.execute(f"DROP VIEW IF EXISTS {quoted('t_' + name)}")
                     self.connection.execute("DELETE FROM table_state WHERE table_name = ?", (name,))
@@ -98,8 +103,9 @@ class Store:
             f"t_{name}:{generation}"
             for name, generation in self.connection.execute("SELECT table_name, generation FROM table_state")
         }
-        found = self.connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 't_*:*' ORDER BY length(name) DESC"
+        found = connections.records(
+            self.connection,
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 't_*:*' ORDER BY length(name) DESC",
         ).fetchall()
         for (name,) in found:
             root = ":".join(name.split(":")[:2])
@@ -212,6 +218,16 @@ class Store:
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.connection)
+
+    def checkpoint_when_long(self) -> None:
+        """`checkpoint` when the log has grown long, as it does under a load of many rows."""
+        if self._wal_frames > _WAL_FRAMES_MAX:
+            self.checkpoint()
+            self._wal_frames = 0
+
+    def _note_wal(self, _connection: apsw.Connection, _database: str, frames: int) -> int:
+        self._wal_frames = frames
+        return apsw.SQLITE_OK
 
     def checkpoint(self, *, restart: bool | None = None) -> int:
         """Move the log into the database; how many pages it still held. May run in another thread.
