@@ -1,0 +1,27 @@
+"""Systems outside: one file for each kind. Read rows, apply changes, say when they cannot."""
+
+from brique.backends.choose import open_backend
+from brique.backends.faults import redact
+from brique.backends.protocol import (
+    BATCH_ROWS,
+    MARKER,
+    Applied,
+    Backend,
+    Prepared,
+    Rung,
+    Session,
+    Snapshot,
+)
+
+__all__ = [
+    "BATCH_ROWS",
+    "MARKER",
+    "Applied",
+    "Backend",
+    "Prepared",
+    "Rung",
+    "Session",
+    "Snapshot",
+    "open_backend",
+    "redact",
+]

@@ -1,0 +1,81 @@
+"""Which backend an address means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from brique.backends.faults import redact
+from brique.backends.protocol import Backend
+from brique.backends.sqlite import SqliteBackend
+from brique.errors import BadConfiguration
+
+KNOWN = "sqlite:///file, postgresql://user@host/database, folder:path, or the path of a file or folder"
+_SQLITE_HEADER = b"SQLite format 3\x00"
+
+
+def open_backend(
+    name: str,
+    url: str,
+    *,
+    timeout: float = 5.0,
+    connect_timeout: float = 3.0,
+    read_timeout: float = 30.0,
+    marker_schema: str = "",
+) -> Backend:
+    """The backend at `url`; nothing is connected yet.
+
+    Seconds: `timeout` for one call, `connect_timeout` to connect, `read_timeout` for one batch of a long read.
+    `marker_schema`: where the marker table may be made (PostgreSQL; empty: the account's own).
+    Raises BadConfiguration when no backend is known for `url`, or its file is not there.
+    """
+    scheme = url.partition(":")[0].lower() if ":" in url and len(url.partition(":")[0]) > 1 else ""
+    if scheme in ("postgresql", "postgres"):
+        from brique.backends.postgresql import PostgresBackend
+
+        return PostgresBackend(
+            name,
+            url,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            marker_schema=marker_schema,
+        )
+    if scheme == "sqlite":
+        path, options = _sqlite_path(url)
+        return SqliteBackend(
+            name, path, timeout=timeout, read_timeout=read_timeout, read_only=options.get("mode") == "ro"
+        )
+    path = Path(unquote(url[len("folder:") :]) if scheme == "folder" else url)
+    if scheme in ("", "folder") or path.exists():
+        return _open_path(name, path, is_folder=scheme == "folder", timeout=timeout, read_timeout=read_timeout)
+    raise BadConfiguration(f"{name}: no backend is known for {redact(url)}", try_this=KNOWN)
+
+
+def _open_path(name: str, path: Path, *, is_folder: bool, timeout: float, read_timeout: float) -> Backend:
+    if not path.exists():
+        raise BadConfiguration(f"{name}: there is no file or folder {path}", try_this=KNOWN)
+    if path.is_file() and not is_folder and is_sqlite(path):
+        return SqliteBackend(name, path, timeout=timeout, read_timeout=read_timeout)
+    from brique.backends.folder import FolderBackend
+
+    return FolderBackend(name, path)
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether a file is a SQLite database (or empty, which SQLite takes for one, with a name that says so)."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    return head == _SQLITE_HEADER or (not head and path.suffix in (".db", ".sqlite", ".sqlite3"))
+
+
+def _sqlite_path(url: str) -> tuple[Path, dict[str, str]]:
+    """The file of a `sqlite:` URL: three slashes and a relative path, or four and an absolute one."""
+    parts = urlsplit(url)
+    text = unquote(parts.path)
+    if url.lower().startswith("sqlite:///"):
+        text = text[1:]
+    path = Path(text)
+    if not path.is_absolute() and not path.exists() and Path(f"/{text}").exists():
+        path = Path(f"/{text}")
+    return path, dict(parse_qsl(parts.query))

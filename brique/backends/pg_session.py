@@ -1,0 +1,187 @@
+"""One transaction of changes in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from brique.backends.faults import away, refused
+from brique.backends.pg_catalogue import quoted, texts
+from brique.backends.pg_faults import LOST
+from brique.backends.pg_line import Line
+from brique.backends.pg_rows import Parameters, Raw, TableRows, load
+from brique.backends.protocol import Applied
+from brique.schema import Change, Row, TableSpec, Value
+
+SEVERAL_ROWS = "The key {key} of {table} stands in {rows} rows: none of them was changed."
+LEFT_ALONE = "The database left the row as it was: a trigger or rule says no."
+RUN_MAX = 1_000
+"""Changes sent before their answers are read."""
+
+
+class PostgresSession:
+    """An open transaction on `line`; over when its connection is another one than at the start (`opened`)."""
+
+    def __init__(self, line: Line, timeout: float, marker: str, opened: int) -> None:
+        self._line = line
+        self._timeout = timeout
+        self._marker = marker
+        self._opened = opened
+        self._tables: dict[str, TableRows] = {}
+
+    def _check(self) -> None:
+        if not self._line.is_open or self._line.opened != self._opened:
+            raise away(LOST, backend=self._line.backend, reason="the transaction is over")
+
+    def _rows(self, spec: TableSpec) -> TableRows:
+        rows = self._tables.get(spec.name)
+        if rows is None or rows.spec is not spec:
+            with self._line.call(self._timeout) as connection:
+                rows = self._tables[spec.name] = load(connection, spec)
+        return rows
+
+    def _run(self, sql: str, parameters: Parameters) -> tuple[int, list[list[str | None]]]:
+        """Rows changed, and rows returned."""
+        self._check()
+        with self._line.call(self._timeout) as connection:
+            cursor = connection.execute(sql.encode(), parameters.values)
+            return cursor.rowcount, texts(cursor) if cursor.description else []
+
+    def insert(self, spec: TableSpec, row: Row) -> Row:
+        self._check()
+        rows = self._rows(spec)
+        parameters = Parameters()
+        _, back = self._run(_insert(rows, parameters, row), parameters)
+        if not back:
+            raise refused(LEFT_ALONE)
+        return rows.parsed_key(back[0])
+
+    def update(self, spec: TableSpec, key: tuple[Value, ...], before: Row, after: Row) -> int:
+        self._check()
+        rows = self._rows(spec)
+        if not any(name in rows.written for name in after):
+            return 1 if rows.holds(self._now(rows, key), before) else 0
+        return self._change(rows, key, before, after)
+
+    def delete(self, spec: TableSpec, key: tuple[Value, ...], before: Row) -> int:
+        self._check()
+        return self._change(self._rows(spec), key, before, None)
+
+    def _change(self, rows: TableRows, key: tuple[Value, ...], before: Row, after: Row | None) -> int:
+        """Change the row of `key`, if it still holds `before`.
+
+        First by comparing in SQL, which is quick and may miss a value that is written in an unusual way; then by
+        reading the row, locked, and comparing what brique would have shown.
+        """
+        parameters = Parameters()
+        changed, _ = self._run(_change(rows, parameters, key, before, after), parameters)
+        return self._checked(rows, key, before, after, changed)
+
+    def _checked(self, rows: TableRows, key: tuple[Value, ...], before: Row, after: Row | None, changed: int) -> int:
+        if changed == 0 and rows.holds(self._now(rows, key, lock=True), before):
+            parameters = Parameters()
+            changed, _ = self._run(_change(rows, parameters, key, {}, after), parameters)
+            if changed == 0:
+                raise refused(LEFT_ALONE)
+        if changed > 1:
+            raise refused(SEVERAL_ROWS, key=", ".join(map(str, key)), table=rows.spec.source, rows=changed)
+        return changed
+
+    def _now(self, rows: TableRows, key: tuple[Value, ...], *, lock: bool = False) -> Row | None:
+        parameters = Parameters()
+        sql = f"{rows.select} WHERE {rows.where(parameters, key)} LIMIT 1{' FOR UPDATE' if lock else ''}"
+        _, found = self._run(sql, parameters)
+        return dict(zip(rows.spec.names, rows.parsed(found)[0], strict=True)) if found else None
+
+    def look(self, spec: TableSpec, key: tuple[Value, ...]) -> Row | None:
+        self._check()
+        return self._now(self._rows(spec), key)
+
+    def apply(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
+        done: list[Applied] = []
+        while len(done) < len(changes):
+            done += self._apply_run(changes[len(done) : len(done) + RUN_MAX])
+        return done
+
+    def _apply_run(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
+        """Send a run of changes with the same statement and different keys together; what each of them did."""
+        run: list[tuple[TableRows, Change, Parameters]] = []
+        statement, keys = "", set()
+        for spec, change in changes:
+            self._check()
+            rows = self._rows(spec)
+            parameters = Parameters()
+            sql = _statement(rows, parameters, change)
+            if (run and sql != statement) or change.key in keys:
+                break
+            statement = sql
+            keys.add(change.key)
+            run.append((rows, change, parameters))
+        if not statement:
+            rows, change, _ = run[0]
+            key = rows.spec.key_values(change.key)
+            return [Applied(self.update(rows.spec, key, change.before or {}, change.after or {}), {})]
+        return [
+            self._outcome(rows, change, *result)
+            for (rows, change, _), result in zip(run, self._send(statement, run), strict=True)
+        ]
+
+    def _send(
+        self, statement: str, run: Sequence[tuple[TableRows, Change, Parameters]]
+    ) -> list[tuple[int, list[list[str | None]]]]:
+        with self._line.call(self._timeout) as connection:
+            cursor = connection.cursor()
+            cursor.executemany(statement.encode(), [parameters.values for _, _, parameters in run], returning=True)
+            results = []
+            for _ in run:
+                results.append((cursor.rowcount, texts(cursor) if cursor.description else []))
+                cursor.nextset()
+            return results
+
+    def _outcome(self, rows: TableRows, change: Change, changed: int, back: list[list[str | None]]) -> Applied:
+        if change.before is None:
+            if not back:
+                raise refused(LEFT_ALONE)
+            return Applied(1, rows.parsed_key(back[0]))
+        key = rows.spec.key_values(change.key)
+        return Applied(self._checked(rows, key, change.before, change.after, changed), {})
+
+    def move_watermark(self, stream: str, previous: int, position: int) -> bool:
+        parameters = Parameters()
+        new, name, old = (parameters.add(Raw(str(part).encode())) for part in (position, stream, previous))
+        sql = f"UPDATE {self._marker} SET position = {new} WHERE stream = {name} AND position = {old}"  # noqa: S608
+        changed, _ = self._run(sql, parameters)
+        if changed == 0 and previous == 0:
+            parameters = Parameters()
+            name, new = (parameters.add(Raw(str(part).encode())) for part in (stream, position))
+            sql = f"INSERT INTO {self._marker} (stream, position) VALUES ({name}, {new}) ON CONFLICT DO NOTHING"  # noqa: S608
+            changed, _ = self._run(sql, parameters)
+        return changed == 1
+
+
+def _statement(rows: TableRows, parameters: Parameters, change: Change) -> str:
+    """The SQL of one change; "" for an update that writes nothing."""
+    if change.before is None:
+        return _insert(rows, parameters, change.after or {})
+    if change.after is not None and not any(name in rows.written for name in change.after):
+        return ""
+    return _change(rows, parameters, rows.spec.key_values(change.key), change.before, change.after)
+
+
+def _insert(rows: TableRows, parameters: Parameters, row: Row) -> str:
+    cells = {rows.written[name]: value for name, value in row.items() if name in rows.written}
+    back = rows.key_outputs
+    if not cells:
+        return f"INSERT INTO {rows.table} DEFAULT VALUES RETURNING {back}"  # noqa: S608
+    names = ", ".join(quoted(column.source) for column in cells)
+    values = ", ".join(rows.place(parameters, column, value) for column, value in cells.items())
+    return f"INSERT INTO {rows.table} ({names}) VALUES ({values}) RETURNING {back}"  # noqa: S608
+
+
+def _change(rows: TableRows, parameters: Parameters, key: Sequence[Value], before: Row, after: Row | None) -> str:
+    if after is None:
+        to = f"DELETE FROM {rows.table}"  # noqa: S608
+    else:
+        cells = {rows.written[name]: value for name, value in after.items() if name in rows.written}
+        pairs = [f"{quoted(c.source)} = {rows.place(parameters, c, value)}" for c, value in cells.items()]
+        to = f"UPDATE {rows.table} SET {', '.join(pairs)}"  # noqa: S608
+    return f"{to} WHERE {rows.where(parameters, key)}{rows.same(parameters, before)}"
