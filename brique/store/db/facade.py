@@ -1,0 +1,187 @@
+"""The data as plain Python: `db[Order].where(customer=number).sum("amount")`. Read-only; `WriteDb` collects changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import Any, TypeVar, cast, overload
+
+import apsw
+
+from brique.errors import BadConfiguration, BadInput
+from brique.schema import PENDING, Table, TableSpec, Value, from_python, join_key, to_python
+from brique.store.db import clocks
+from brique.store.db.access import Access, Stored
+from brique.store.db.record import Record, Values, make, spec_of, values_of
+from brique.store.db.rows import Rows
+from brique.store.db.tracking import Forgetful, Recorder
+from brique.store.reader import Reader
+
+T = TypeVar("T", bound=Table)
+Classes = Mapping[type[Table], TableSpec]
+"""The table of each declared class."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Db:
+    """One reading of the data, by one thread, for one run of a function.
+
+    Read inside `reader.snapshot()`, and end with `close()`: then everything that it gives is of one moment. (Outside,
+    each question sees the store of its own moment.) `recorder` is told what is read. `now`
+    gives the time (aware), which `db.now` and `db.today` cut to steps in `timezone`.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        specs: Mapping[str, TableSpec],
+        *,
+        classes: Classes | None = None,
+        recorder: Recorder | None = None,
+        now: Callable[[], datetime] = _utc_now,
+        timezone: tzinfo = UTC,
+        user: Any = None,
+    ) -> None:
+        self.recorder: Recorder = recorder or Forgetful()
+        self._reader = reader
+        self._specs = specs
+        self._classes = classes or {}
+        self._by_table = {spec.name: cls for cls, spec in self._classes.items()}
+        self._accesses: dict[str, Access] = {}
+        self._clock = now
+        self._moment: datetime | None = None
+        self._timezone = timezone
+        self._user = user
+        self._open: set[Iterator[tuple[Value, ...]]] = set()
+
+    @overload
+    def __getitem__(self, table: type[T]) -> Rows[T]: ...
+    @overload
+    def __getitem__(self, table: str) -> Rows[Any]: ...
+    def __getitem__(self, table: type[T] | str) -> Rows[Any]:
+        """The rows of a table, by its class or its name."""
+        return Rows(self, self._access(table))
+
+    @property
+    def user(self) -> Any:
+        """Who asks. What a view makes of it is kept for this user alone."""
+        self.recorder.personal()
+        return self._user
+
+    def now(self, step: str | timedelta) -> datetime:
+        """The time (aware, in the intranet's zone), cut to `step` ("30s", "5m", "1h"): the answer holds so long."""
+        since, until = clocks.step(self._now(), clocks.seconds_of(step), self._timezone)
+        self.recorder.clock(since, until)
+        return since
+
+    def today(self) -> date:
+        """The day in the intranet's zone; what is made of it holds until midnight."""
+        since, until = clocks.day(self._now(), self._timezone)
+        self.recorder.clock(since, until)
+        return since.date()
+
+    def close(self) -> None:
+        """End reads that were left half-way, so that the snapshot can end."""
+        for found in tuple(self._open):
+            found.close()  # type: ignore[attr-defined]  # generators all
+        self._open.clear()
+
+    # inside
+
+    def _now(self) -> datetime:
+        if self._moment is None:
+            self._moment = self._clock()
+        return self._moment
+
+    def _access(self, table: type[Table] | str) -> Access:
+        name = table if isinstance(table, str) else self._classes[table].name if table in self._classes else ""
+        known = self._accesses.get(name)
+        if known is None:
+            spec = self._specs.get(name)
+            if spec is None:
+                wanted = table if isinstance(table, str) else table.__name__
+                raise BadConfiguration(f"there is no table {wanted}", try_this=f"one of {', '.join(self._specs)}")
+            known = self._accesses[name] = Access(spec, self._by_table.get(name, Record))
+        return known
+
+    def _query(self, sql: str, parameters: Sequence[Value]) -> Iterator[tuple[Value, ...]]:
+        found = self._reader.query(sql, parameters)
+
+        def rows() -> Iterator[tuple[Value, ...]]:
+            try:
+                yield from found
+            finally:
+                self._open.discard(reading)
+                if isinstance(found, apsw.Cursor):
+                    found.close()
+
+        reading = rows()
+        self._open.add(reading)
+        return reading
+
+    def _stored_row(self, access: Access, key: str) -> Stored | None:
+        laid = self._laid(access.spec.name)
+        if key in laid:
+            return laid[key]
+        sql = f"SELECT {access.select} FROM {access.relation} WHERE _key = ?"  # noqa: S608 - names are quoted
+        return next((Stored.of(raw) for raw in self._query(sql, [key])), None)
+
+    def _real_key(self, table: str, key: str) -> str:
+        """The key that a temporary one has become in the meantime."""
+        return self._reader.real_key(table, key) if key.startswith(PENDING) else key
+
+    def _laid(self, table: str) -> Mapping[str, Stored | None]:
+        """Rows of `table` as this run's own changes leave them, by key; None for a deleted one."""
+        return {}
+
+    def _row(self, access: Access, stored: Stored, mask: set[str]) -> Table:
+        return make(
+            access.cls,
+            Values(access.spec, access.places, stored.values, mask),
+            key=stored.key,
+            version=stored.version,
+            pending=stored.pending,
+            mask=mask,
+            follow=self._follow,
+        )
+
+    def _follow(self, row: Table, name: str) -> Table | None:
+        spec = spec_of(row)
+        reference = self._access(spec.name).references.get(name)
+        if reference is None:
+            raise BadConfiguration(f"{spec.name} has no reference {name!r}")
+        held = [values_of(row).stored(column) for column in reference.columns]
+        target = self._access(reference.table)
+        wanted = {column: target.spec.by_name[column] for column in reference.target_columns}
+        values: dict[str, Value] = {}
+        for source, column, value in zip(reference.columns, wanted.values(), held, strict=True):
+            mine = spec.by_name[source]
+            if value is not None and (mine.kind, mine.scale) != (column.kind, column.scale):
+                value = _converted(to_python(mine.kind, value, mine.scale), column.kind, column.scale)
+            values[column.name] = value
+        if any(value is None for value in values.values()):
+            return None
+        if set(values) == set(target.spec.key):
+            key = join_key(tuple(values[name] for name in target.spec.key))
+            return cast("Table | None", Rows[Any](self, target).get(key))
+        python = {name: wanted[name].python(value) for name, value in values.items()}
+        try:
+            return cast("Table | None", Rows[Any](self, target).where(**python).first())
+        except BadInput:  # a value that does not fit its column points nowhere
+            return None
+
+
+def _converted(value: Any, kind: Any, scale: int | None) -> Value:
+    """A value of another kind of number as the target writes it; None when no row can hold it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    try:
+        return from_python(kind, value, scale)
+    except ValueError:
+        return None

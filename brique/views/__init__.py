@@ -1,0 +1,66 @@
+"""Views: plain functions of the data whose answers are kept ready, and let go of when what they read changes.
+
+A web process has `Views`, the engine a `Keeper`. Pages, API and exports read the copy through the names below.
+"""
+
+from brique.store import (
+    BackendState,
+    ChangesForgotten,
+    Classes,
+    Db,
+    Filter,
+    ListPage,
+    ListQuery,
+    LoggedChange,
+    Op,
+    Record,
+    Rows,
+    StoredCommand,
+    StoredRow,
+    TableState,
+    label_of,
+    row_json,
+    search_columns,
+    sortable,
+)
+from brique.store import Reader as Copy
+from brique.views.keeper import Keeper
+from brique.views.offer import Offer, offer_from
+from brique.views.reading import Representation, ViewFailed, Views
+from brique.views.tiles import Chart, Figure, ShortList, Tile
+from brique.views.view import Parameter, View, view_of
+
+__all__ = [
+    "BackendState",
+    "ChangesForgotten",
+    "Chart",
+    "Classes",
+    "Copy",
+    "Db",
+    "Figure",
+    "Filter",
+    "Keeper",
+    "ListPage",
+    "ListQuery",
+    "LoggedChange",
+    "Offer",
+    "Op",
+    "Parameter",
+    "Record",
+    "Representation",
+    "Rows",
+    "ShortList",
+    "StoredCommand",
+    "StoredRow",
+    "TableState",
+    "Tile",
+    "View",
+    "ViewFailed",
+    "Views",
+    "label_of",
+    "offer_from",
+    "row_json",
+    "search_columns",
+    "sortable",
+    "view_of",
+]

@@ -1,0 +1,326 @@
+"""The web side: gives ready bytes, and makes them when there are none.
+
+Several threads may ask at once. Of those that miss the same representation one runs the view, the others take what it
+made, provided that it was made on a store at least as new as the one that they saw when they asked: whoever has just
+written sees his own write.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import msgspec
+
+from brique.clock import Clock, stamp, unstamp
+from brique.errors import BadInput, BriqueError, Busy, NotAllowed, NotFound, Refused, Stale
+from brique.schema import TableSpec
+from brique.store import Classes, Db, Reader
+from brique.store import Representation as Kept
+from brique.views.encode import body_of, etag_of
+from brique.views.guard import watched
+from brique.views.keeper import kept_name
+from brique.views.notes import Bits, unpack
+from brique.views.offer import Offer, identity
+from brique.views.recorder import Recording
+from brique.views.view import View, key_of
+
+log = logging.getLogger("brique.views")
+BODY_BYTES_MAX = 16 * 1024**2
+WAIT_SECONDS_MAX = 30.0
+_FAILURE_SECONDS = 2.0
+_FAILURES_MAX = 1000
+_USED_MAX = 1000
+_ANSWERS = (NotFound, NotAllowed, BadInput, Refused, Stale)
+"""Faults that a view may raise on purpose: they are what it has to say."""
+
+
+class ViewFailed(BriqueError):
+    """The function of a view raised, and there are no bytes of it to show instead."""
+
+    code = "view-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """Ready bytes (JSON). `position`: of the store they were made on; they still hold now.
+
+    `until`: they hold no longer than that, for they read the clock or may be behind for some seconds. `stale_error`:
+    the view fails since; these are its last good bytes. `personal`: made for this user alone.
+    """
+
+    body: bytes
+    etag: str
+    position: int
+    made_at: datetime
+    until: datetime | None = None
+    stale_error: str = ""
+    personal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    position: int
+    monotonic: float
+    fault: Exception
+
+
+class Views:
+    """The views of an intranet, as a web process serves them. Thread safe.
+
+    `reader` gives the calling thread's own Reader; `offer` hands what was made to the engine and returns at once.
+    """
+
+    def __init__(
+        self,
+        views: Mapping[str, View],
+        specs: Mapping[str, TableSpec],
+        reader: Callable[[], Reader],
+        *,
+        clock: Clock,
+        classes: Classes | None = None,
+        offer: Callable[[Offer], None] | None = None,
+        timezone: tzinfo = UTC,
+        release: str = "",
+        body_bytes_max: int = BODY_BYTES_MAX,
+        wait_seconds_max: float = WAIT_SECONDS_MAX,
+    ) -> None:
+        self.by_name: dict[str, View] = dict(views)
+        self._names = {view.name: kept_name(view, specs, release) for view in self.by_name.values()}
+        self._specs = specs
+        self._classes = classes or {}
+        self._reader = reader
+        self._clock = clock
+        self._offer = offer
+        self._timezone = timezone
+        self._bits = Bits(specs)
+        self._body_bytes_max = body_bytes_max
+        self._wait_seconds = wait_seconds_max
+        self._lock = threading.Lock()
+        self._flights: dict[tuple[str, str], Future[Representation]] = {}
+        self._failures: OrderedDict[tuple[str, str], _Failure] = OrderedDict()
+        self._used: dict[tuple[str, str], None] = {}
+        self._warned: set[str] = set()
+
+    def get(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> Representation:
+        """The bytes of a view for some arguments (texts or values), as of now.
+
+        `user` is what the view finds as `db.user`; whoever calls has checked that he may see the view.
+        Raises NotFound (no such view, or the view says so), BadInput, ViewFailed, Busy when it takes too long.
+        """
+        view = self._view(name)
+        key = key_of(view.arguments(arguments or {}))
+        mine = identity(key, user_key(user))
+        with self._reader().snapshot() as reader:
+            seen = reader.seq()
+            found = self._find(reader, view, (key, mine))
+        return found or self._made(view, key, mine, user, seen)
+
+    def etag(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> str:
+        """The ETag that `get` would give."""
+        return self.get(name, arguments, user).etag
+
+    def _view(self, name: str) -> View:
+        view = self.by_name.get(name)
+        if view is None:
+            raise NotFound(f"There is no view {name}.", view=name)
+        return view
+
+    # finding
+
+    def _find(self, reader: Reader, view: View, keys: Iterable[str]) -> Representation | None:
+        now = stamp(self._clock.now())
+        for key in dict.fromkeys(keys):
+            kept = reader.representations.get(self._names[view.name], key)
+            if kept is not None and _holds(kept, now):
+                self._note_use(kept)
+                return _shown(kept)
+        return None
+
+    def _note_use(self, kept: Kept) -> None:
+        if len(self._used) < _USED_MAX:
+            self._used[(kept.name, kept.arguments)] = None
+
+    def _take_used(self) -> tuple[tuple[str, str], ...]:
+        used, self._used = self._used, {}
+        return tuple(used)
+
+    # making
+
+    def _made(self, view: View, key: str, mine: str, user: Any, seen: int) -> Representation:
+        """Make it, or take what another thread is making."""
+        flight = (view.name, mine)
+        while True:
+            with self._lock:
+                running = self._flights.get(flight)
+                if running is None:
+                    future: Future[Representation] = Future()
+                    self._flights[flight] = future
+                    break
+            try:
+                made = running.result(self._wait_seconds)
+            except FutureTimeout:
+                raise Busy(f"{view.label} takes too long; try again later.", view=view.name) from None
+            except Exception as fault:
+                if getattr(fault, "position", -1) >= seen or self._failed_at(flight, seen):
+                    raise
+                continue
+            if made.position >= seen:
+                return made
+        try:
+            result = self._make(view, key, mine, user, seen)
+        except BaseException as fault:
+            self._land(flight)
+            future.set_exception(fault)
+            raise
+        self._land(flight)
+        future.set_result(result)
+        return result
+
+    def _land(self, flight: tuple[str, str]) -> None:
+        with self._lock:
+            del self._flights[flight]
+
+    def _failed_at(self, flight: tuple[str, str], seen: int) -> bool:
+        failure = self._failures.get(flight)
+        return failure is not None and failure.position >= seen
+
+    def _make(self, view: View, key: str, mine: str, user: Any, seen: int) -> Representation:
+        """Run the view on a snapshot, hand what it made to the engine, and give it."""
+        flight = (view.name, mine)
+        failure = self._failures.get(flight)
+        recent = failure is not None and self._clock.monotonic() - failure.monotonic < _FAILURE_SECONDS
+        if failure is not None and failure.position >= seen and recent:
+            return self._last_good(view, key, mine, failure.fault)
+        recording = Recording()
+        position = seen
+        try:
+            with self._reader().snapshot() as reader:
+                position = reader.seq()
+                body = self._run(view, key, user, reader, recording)
+        except _ANSWERS:
+            raise
+        except Exception as fault:
+            self._note_failure(flight, position, fault)
+            log.exception("view %s failed for %s", view.name, key)
+            return self._last_good(view, key, mine, fault, position)
+        self._failures.pop(flight, None)
+        return self._keep(view, key, user, body, position, recording)
+
+    def _run(self, view: View, key: str, user: Any, reader: Reader, recording: Recording) -> bytes:
+        db = Db(
+            reader,
+            self._specs,
+            classes=self._classes,
+            recorder=recording,
+            now=self._clock.now,
+            timezone=self._timezone,
+            user=user,
+        )
+        try:
+            with watched(view.name):
+                result = view.run(db, msgspec.json.decode(key))
+                return body_of(
+                    result,
+                    dashboard=view.kind == "dashboard",
+                    what=f"View {view.name}",
+                    bytes_max=self._body_bytes_max,
+                )
+        finally:
+            db.close()
+
+    def _keep(
+        self, view: View, key: str, user: Any, body: bytes, position: int, recording: Recording
+    ) -> Representation:
+        made_at = self._clock.now()
+        until = recording.until
+        whole = recording.whole_tables
+        if whole and view.fresh_seconds is None and view.name not in self._warned:
+            self._warned.add(view.name)
+            log.warning(
+                "view %s reads all of %s: every change there makes it anew; fresh=... would bound that",
+                view.name,
+                ", ".join(whole),
+            )
+        owner = user_key(user) if recording.is_personal else ""
+        etag = etag_of(body)
+        if self._offer is not None:
+            self._offer(
+                Offer(
+                    view=self._names[view.name],
+                    arguments=identity(key, owner),
+                    body=body,
+                    etag=etag,
+                    position=position,
+                    made_at=stamp(made_at),
+                    notes=tuple(self._bits.note(dependency) for dependency in recording.dependencies()),
+                    user=owner,
+                    since=stamp(recording.since) if recording.since else "",
+                    until=stamp(until) if until else "",
+                    used=self._take_used(),
+                )
+            )
+        return Representation(body, etag, position, made_at, until, personal=recording.is_personal)
+
+    # failing
+
+    def _note_failure(self, flight: tuple[str, str], position: int, fault: Exception) -> None:
+        with self._lock:
+            self._failures[flight] = _Failure(position, self._clock.monotonic(), fault)
+            self._failures.move_to_end(flight)
+            while len(self._failures) > _FAILURES_MAX:
+                self._failures.popitem(last=False)
+
+    def _last_good(
+        self, view: View, key: str, mine: str, fault: Exception, position: int | None = None
+    ) -> Representation:
+        """The last good bytes, marked with `fault`. Raises ViewFailed when there are none."""
+        error = f"{type(fault).__name__}: {fault}"[:500]
+        found: Kept | None = None
+        with self._reader().snapshot() as reader:
+            for identified in dict.fromkeys((key, mine)):
+                kept = reader.representations.get(self._names[view.name], identified)
+                if kept is not None and (found is None or kept.made_at > found.made_at):
+                    found = kept
+        if found is None:
+            raise ViewFailed(f"View {view.name} failed: {error}", view=view.name) from fault
+        if self._offer is not None and position is not None:
+            failed = Offer(found.name, found.arguments, b"", "", position, stamp(self._clock.now()), error=error)
+            self._offer(failed)
+        return _shown(found, error)
+
+
+def user_key(user: Any) -> str:
+    """Whose representation it is: name, role and language, so that none of them shows what was made for another."""
+    if user is None:
+        return "-"
+    if isinstance(user, str):
+        return f"+{user}"
+    parts = [str(getattr(user, name, "")) for name in ("name", "role", "language")]
+    return "+" + "\x1f".join(parts)
+
+
+def _holds(kept: Kept, now: str) -> bool:
+    """Whether kept bytes still count: touched by no change, and within the time for which they were made."""
+    if kept.dependencies is None or (kept.until is not None and kept.until <= now):
+        return False
+    return kept.until is None or unpack(kept.dependencies).since <= now
+
+
+def _shown(kept: Kept, error: str = "") -> Representation:
+    return Representation(
+        kept.body,
+        kept.etag,
+        kept.position,
+        unstamp(kept.made_at),
+        unstamp(kept.until) if kept.until else None,
+        error,
+        bool(kept.user),
+    )
