@@ -178,6 +178,16 @@ def test_a_menu_closes_by_escape_and_by_a_click_elsewhere(page: Page, gallery: G
     expect(page.get_by_label("Client", exact=True)).to_be_hidden()
 
 
+@pytest.mark.parametrize("menu", ["Colonnes", "Exporter", "Vue : À livrer cette semaine"])
+def test_an_open_menu_fits_a_phone(page: Page, gallery: Gallery, menu: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{gallery.url}/table")
+    page.get_by_text(menu, exact=True).click()
+    opened = page.locator("details.drop[open] .sheet-menu").bounding_box()
+    assert opened and opened["x"] >= 0 and opened["x"] + opened["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_three_impatient_clicks_send_a_form_once(page: Page, gallery: Gallery) -> None:
     page.goto(f"{gallery.url}/form")
     page.evaluate("() => { const b = document.querySelector('.primary'); b.click(); b.click(); b.click(); }")
@@ -241,12 +251,12 @@ def test_a_picked_date_is_written_as_one_types_it(page: Page, gallery: Gallery) 
 
 def test_the_chosen_theme_is_kept(page: Page, gallery: Gallery) -> None:
     page.goto(f"{gallery.url}/table")
-    page.get_by_label("Votre menu").click()
+    page.get_by_text("Votre menu").locator("..").click()
     page.get_by_role("button", name="Sombre").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 19, 24)"
     page.goto(f"{gallery.url}/status")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    page.get_by_label("Votre menu").click()
+    page.get_by_text("Votre menu").locator("..").click()
     page.get_by_role("button", name="Couleurs du système").click()
     page.emulate_media(color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(247, 248, 250)"
