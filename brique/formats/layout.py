@@ -19,6 +19,9 @@ SAMPLE_ROWS = 100
 _TITLE_ROWS = 20
 _MADE_UP = re.compile(r"col\d+")
 _HEADING_CHARS = 200
+_NOTE = "Left out a note: {note}"
+_SHORT = "Has {n} values for {width} columns; the missing ones are empty."
+_LONG = "Has {n} values for {width} columns and was left out: {shown}"
 
 
 @dataclass(frozen=True)
@@ -158,14 +161,14 @@ def body(batches: Iterator[RawBatch], layout: Layout, report: ReadReport) -> Ite
 def _fit(line: int, row: list[Cell], width: int, report: ReadReport) -> list[Cell] | None:
     if len(row) < width:
         if len(row) == 1 and isinstance(row[0], str) and row[0].startswith("# "):
-            report.add(line, f"Left out a note: {row[0][2:82]}")
+            report.add(line, _NOTE, note=row[0][2:82])
             return None
         report.padded += 1
-        report.add(line, f"Has {len(row)} values for {width} columns; the missing ones are empty.")
+        report.add(line, _SHORT, n=len(row), width=width)
         return row + [None] * (width - len(row))
     if not _filled(row[width:]):
         return row[:width]
     report.rejected += 1
     shown = " | ".join(map(heading, row))[:120]
-    report.add(line, f"Has {len(row)} values for {width} columns and was left out: {shown}")
+    report.add(line, _LONG, n=len(row), width=width, shown=shown)
     return None

@@ -115,7 +115,17 @@ class Problem:
     """One thing that was not as it should be, at a line (spreadsheets: row) of the file, counted from 1."""
 
     line: int
-    what: str
+    text: str
+    values: dict[str, object] = field(default_factory=dict)
+
+    def sentence(self, language: str) -> str:
+        """What it is, for people, without the line."""
+        return translate(self.text, language, **self.values)
+
+    @property
+    def what(self) -> str:
+        """The sentence in English."""
+        return self.sentence("en")
 
 
 @dataclass
@@ -131,10 +141,27 @@ class ReadReport:
     repaired: int = 0
     problems: list[Problem] = field(default_factory=list)
 
-    def add(self, line: int, what: str) -> None:
-        """Keep one problem, unless there are too many already."""
+    def add(self, line: int, text: str, **values: object) -> None:
+        """Keep one problem, unless there are too many already; `text` is a sentence with `{name}` places."""
         if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(Problem(line, what))
+            self.problems.append(Problem(line, text, values))
+
+    def sentences(self, language: str) -> list[str]:
+        """What was not as it should be, in numbers, for people; empty when all was well."""
+
+        def t(text: str, count: int) -> str:
+            return translate(text, language, n=count)
+
+        said = []
+        if self.rejected:
+            said.append(t("{n} lines have too many values and were left out.", self.rejected))
+        if self.padded:
+            said.append(t("{n} lines have too few values; the missing ones are empty.", self.padded))
+        if self.misfits:
+            said.append(t("{n} values do not fit their column and were kept as text.", self.misfits))
+        if self.repaired:
+            said.append(t("{n} bytes are not of the file’s encoding and were guessed.", self.repaired))
+        return said
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from brique.formats.parsing import column_parser, text_of
 from brique.formats.protocol import Field, Limits, RawBatch, Reader, ReadReport, StoreBatch
 from brique.schema import distinct, label, slug
 
+_MISFIT = "Column {column} is of kind {kind}; this was kept as text: {shown}"
+
 
 @dataclass(frozen=True)
 class SheetSchema:
@@ -111,7 +113,7 @@ def read_file(
                 for at in misfits:
                     report.misfits += 1
                     shown = text_of(columns[place][at])[:80]
-                    report.add(batch.lines[at], f"Column {one.source!r} is {one.kind}; this is kept as text: {shown}")
+                    report.add(batch.lines[at], _MISFIT, column=one.source, kind=one.kind.value, shown=shown)
                 ready.append(values)
             yield list(zip(*ready, strict=True))
 

@@ -78,6 +78,18 @@ def test_short_lines_are_filled_up_and_long_ones_rejected_each_with_its_line(tmp
     assert "6 | 7 | 8 | 9" in report.problems[1].what
 
 
+def test_problems_are_told_in_the_language_of_the_reader(tmp_path: Path) -> None:
+    report = table(saved(tmp_path / "t.csv", "a,b\n1,2\n3\n4,{x}\n5,6,7\n"))[2]
+    assert [problem.sentence("fr") for problem in report.problems] == [
+        "Contient 1 valeurs pour 2 colonnes\u202f; celles qui manquent sont vides.",
+        "Contient 3 valeurs pour 2 colonnes, a été laissée de côté\u202f: 5 | 6 | 7",
+    ]
+    assert report.sentences("en") == [
+        "1 lines have too many values and were left out.",
+        "1 lines have too few values; the missing ones are empty.",
+    ]
+
+
 def test_problems_are_all_counted_but_not_all_kept(tmp_path: Path) -> None:
     path = saved(tmp_path / "t.csv", "a,b\n" + "1,2\n" * 300 + "1\n" * 250)
     report = table(path)[2]
