@@ -24,7 +24,14 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("logfmt", "json")
 
 # Set by brique itself for the processes that it starts: they are no settings.
-_NOT_SETTINGS = {"BRIQUE_READY_FD", "BRIQUE_SETTINGS", "BRIQUE_LISTEN_FDS", "BRIQUE_GENERATION", "BRIQUE_PROCESS"}
+_NOT_SETTINGS = {
+    "BRIQUE_TOKEN",
+    "BRIQUE_READY_FD",
+    "BRIQUE_SETTINGS",
+    "BRIQUE_LISTEN_FDS",
+    "BRIQUE_GENERATION",
+    "BRIQUE_PROCESS",
+}
 
 Value = int | float | str | Path
 V = TypeVar("V", bound=Value)

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -59,16 +60,39 @@ def load_declaration(path: Path) -> Intranet:
 
 
 def from_data(
-    whats: Sequence[str], data: Path, *, title: str = "", refresh_seconds: float = 30.0, marker: bool = False
+    whats: Sequence[str],
+    data: Path,
+    *,
+    title: str = "",
+    refresh_seconds: float = 30.0,
+    marker: bool = False,
+    kept: bool = False,
 ) -> Intranet:
     """An intranet over the databases and files `whats`, its tables inferred now, or kept from an earlier start when
-    a backend does not answer. Raises BadConfiguration, and BackendAway when nothing was kept either."""
+    a backend does not answer (or at once, with `kept`). Raises BadConfiguration, and BackendAway when nothing was
+    kept either."""
     names = _names(whats)
     intranet = Intranet(title or _title(whats[0]))
+    taken: set[str] = set()
     for what, name in zip(whats, names, strict=True):
         backend = intranet.backend(name, url_of(what), refresh=refresh_seconds, marker=marker, label=_label(what))
-        intranet.infer(backend, _inferred(backend, data))
+        specs = _apart(_inferred(backend, data, kept=kept), taken, name)
+        taken |= {spec.name for spec in specs}
+        intranet.infer(backend, specs)
     return intranet
+
+
+def _apart(specs: tuple[TableSpec, ...], taken: set[str], prefix: str) -> tuple[TableSpec, ...]:
+    """`specs` with other names for those that another backend's table has; their references follow."""
+    names = {spec.name: f"{prefix}_{spec.name}" if spec.name in taken else spec.name for spec in specs}
+    return tuple(
+        replace(
+            spec,
+            name=names[spec.name],
+            references=tuple(replace(ref, table=names[ref.table]) for ref in spec.references),
+        )
+        for spec in specs
+    )
 
 
 def look(name: str, url: str) -> tuple[Catalogue, tuple[TableSpec, ...]]:
@@ -78,15 +102,17 @@ def look(name: str, url: str) -> tuple[Catalogue, tuple[TableSpec, ...]]:
     return catalogue, infer(catalogue, name)
 
 
-def _inferred(backend: BackendSpec, data: Path) -> tuple[TableSpec, ...]:
+def _inferred(backend: BackendSpec, data: Path, *, kept: bool) -> tuple[TableSpec, ...]:
     file = data / _KEPT_NAME.format(name=backend.name)
+    known = _read(file)
+    if kept and known is not None:
+        return known.specs
     try:
         _, specs = look(backend.name, backend.url)
     except BackendAway:
-        kept = _read(file)
-        if kept is None:
+        if known is None:
             raise
-        return kept.specs
+        return known.specs
     if not specs:
         raise BadConfiguration(f"{backend.label} has no table that can be read.")
     data.mkdir(parents=True, exist_ok=True, mode=0o700)

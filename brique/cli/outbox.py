@@ -1,0 +1,26 @@
+"""`brique outbox`: commands that have not settled, or need a person."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from brique.app import outbox_of
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("brique-data"), show_default=True)
+@click.option("--all", "everything", is_flag=True, help="Settled ones too.")
+@click.option("--limit", default=50, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def outbox(data: Path, everything: bool, limit: int, as_json: bool) -> None:
+    """List the commands that wait to be sent or that a person must decide."""
+    for item in outbox_of(data, everything=everything, limit=limit):
+        if as_json:
+            click.echo(json.dumps(item, ensure_ascii=False))
+        else:
+            click.echo(
+                f"{item['receipt']}  {item['state']:<9}  {item['at']}  {item['user']:<12}  {item['what']}  {item['reason']}"
+            )

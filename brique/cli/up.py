@@ -1,0 +1,91 @@
+"""`brique up WHAT...`: serve an intranet over what exists."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from brique.app import Run, declared_of, prepare_folder, setup_link, url_of, write_run
+from brique.observe import configure_logs
+from brique.settings import Settings, load
+from brique.supervise import Supervisor, Watcher, listeners_from_systemd, open_listener
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True, metavar="WHAT...")
+@click.option("--listen", metavar="HOST:PORT", help="Address to serve on. [127.0.0.1:8000]")
+@click.option("--data", metavar="DIR", help="Folder for everything that brique keeps. [brique-data]")
+@click.option("--token", envvar="BRIQUE_TOKEN", help="An administrator's API token, for this run only.")
+@click.option("--title", default="", help="Name of the intranet. [of the first WHAT]")
+@click.option("--refresh", "refresh_seconds", type=float, metavar="SECONDS", help="Pause between refreshes. [30]")
+@click.option("--marker", is_flag=True, help="Allow the table brique_cursor in the databases: replay is exactly-once.")
+@click.option("--web", "web_processes", type=int, metavar="N", help="Processes that answer requests. [2]")
+def up(
+    what: tuple[str, ...],
+    listen: str | None,
+    data: str | None,
+    token: str | None,
+    title: str,
+    refresh_seconds: float | None,
+    marker: bool,
+    web_processes: int | None,
+) -> None:
+    """Serve an intranet over WHAT: a SQLite file, a postgresql:// URL, a CSV, XLSX or ODS file, a folder of them,
+    or a Python file that declares an Intranet."""
+    settings = load(
+        {"listen": listen, "data": data, "refresh_seconds": refresh_seconds, "web_processes": web_processes}
+    )
+    serve(Run(tuple(map(url_of, what)), settings.as_json(), title, marker), token=token or "")
+
+
+def serve(run: Run, *, token: str = "") -> None:
+    """Start everything that `run` needs, print where it is, and keep it running until a signal."""
+    settings = run.loaded()
+    configure_logs(level=settings.log_level, form=settings.log_format, process="supervisor")
+    prepare_folder(settings.data)
+    write_run(settings.data, run)
+    declared = declared_of(run)
+    host, port = settings.address
+    listeners = listeners_from_systemd() or [open_listener(host, port)]
+    address = _address(settings, listeners[0].getsockname())
+    click.echo(f"{declared.title}: {len(declared.specs)} tables of {', '.join(declared.backends)}")
+    click.echo(f"Open {setup_link(settings.data, address) or address}")
+    groups = _groups(settings, list(declared.backends), token)
+    asyncio.run(Supervisor(settings.data, groups, listeners=listeners).run())
+
+
+def _address(settings: Settings, name: tuple[object, ...]) -> str:
+    """Where people find it: the public address, or the socket's own."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host, port = str(name[0]), name[1]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def _groups(settings: Settings, backends: list[str], token: str) -> list[list[Watcher]]:
+    """What is started, in this order; stopped in the opposite one: no more requests, then no more replay, then the
+    engine, which everything else hands its last words to."""
+    data = str(Path(settings.data).resolve())
+
+    def worker(*role: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", "brique.cli.worker", *role, "--data", data)
+
+    common = {"ready": True, "ready_seconds": settings.ready_seconds, "graceful_seconds": settings.graceful_seconds}
+    web = Watcher(
+        name="web",
+        argv=worker("web"),
+        env={"BRIQUE_TOKEN": token} if token else {},
+        count=settings.web_processes,
+        scalable=True,
+        listens=True,
+        **common,
+    )
+    return [
+        [Watcher(name="engine", argv=worker("engine"), **common)],
+        [Watcher(name=f"backend-{name}", argv=worker("backend", name), **common) for name in backends],
+        [web],
+    ]
