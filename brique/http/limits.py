@@ -97,6 +97,10 @@ class TimeLimit:
                 begun = True
                 timer.reschedule(None)
             await send(message)
+            if message.get("more_body"):
+                # A send that need not wait does not let others run: a stream whose reader has left would go on for
+                # ever and starve the process, its own cancellation included.
+                await asyncio.sleep(0)
 
         async def receiving() -> Message:
             nonlocal deadline

@@ -15,8 +15,15 @@ from uvicorn.server import ServerState
 
 from brique.http.limits import Limits
 
+VERSIONS = frozenset({"1.0", "1.1"})
+REFUSALS = {
+    414: b"The address is too long.",
+    431: b"The headers are too large.",
+    505: b"This version of HTTP is not spoken here.",
+}
 
-class _HeadTooLarge(Exception):
+
+class _Refused(Exception):
     """Stops the parser; the answer is in `BoundedProtocol.refusal`."""
 
 
@@ -57,17 +64,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
         if len(self.url) > self.limits.url_bytes_max:
             self.refusal = 414
-            raise _HeadTooLarge
+            raise _Refused
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.head_bytes += len(name) + len(value) + 4
         if self.head_bytes > self.limits.head_bytes_max or len(self.headers) >= self.limits.headers_count_max:
             self.refusal = 431
-            raise _HeadTooLarge
+            raise _Refused
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()
+        if self.parser.get_http_version() not in VERSIONS:
+            self.refusal = 505
+            raise _Refused
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
@@ -81,12 +91,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """The answer to a head that is malformed (400), too large (431) or whose address is too long (414)."""
+        """The answer to a head that is malformed (400), too large (431, 414) or of another version (505)."""
         self._stop_head_timer()
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()  # an answer is under way: another would be taken for a part of it
             return
-        text = {414: b"The address is too long.", 431: b"The headers are too large."}.get(self.refusal, msg.encode())
+        text = REFUSALS.get(self.refusal, msg.encode())
         head = STATUS_LINE[self.refusal] + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
         self.transport.write(head + b"content-length: %d\r\n\r\n" % len(text) + text)
         self.transport.close()

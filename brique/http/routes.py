@@ -10,7 +10,7 @@ import asyncio
 import functools
 import inspect
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from starlette.datastructures import URLPath
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from brique.errors import BadConfiguration, NotAllowed
 from brique.http.csrf import check_csrf
@@ -225,10 +225,13 @@ class Table(BaseRoute):
         try:
             await self._admit(request, route)
             response = await _call(route.handler, request)
-            if method == "HEAD":
-                await _without_body(response, scope, receive, send)
-            else:
-                await response(scope, receive, send)
+            try:
+                if method == "HEAD":
+                    await _without_body(response, scope, receive, send)
+                else:
+                    await response(scope, receive, send)
+            finally:
+                await _close_stream(response)
         finally:
             await request.close()
 
@@ -249,19 +252,23 @@ async def _call(handler: Handler, request: Request) -> Response:
 
 
 async def _without_body(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """The head of `response` alone: a stream is closed before it makes its first byte."""
-    stream = getattr(response, "body_iterator", None)
-    if stream is not None:
-        if isinstance(stream, AsyncIterator) and hasattr(stream, "aclose"):
-            await stream.aclose()
+    """The head of `response` alone: a stream does not make its first byte."""
+    if hasattr(response, "body_iterator"):
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": b""})
         return
 
-    async def head_only(message: dict[str, Any]) -> None:
+    async def head_only(message: Message) -> None:
         await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-    await response(scope, receive, head_only)  # type: ignore[arg-type]  # a Send by its use
+    await response(scope, receive, head_only)
+
+
+async def _close_stream(response: Response) -> None:
+    """End the stream of an answer now: if its reader left, it would keep its snapshot of the store until collected."""
+    close = getattr(getattr(response, "body_iterator", None), "aclose", None)
+    if close is not None:
+        await close()
 
 
 def user_of(request: Request) -> User:
