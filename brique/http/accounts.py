@@ -31,6 +31,7 @@ from brique.http.identity import ROLES, Grant, OpenedSession, Person, Role, Sess
 from brique.http.language import _
 from brique.http.passwords import Passwords, check_password
 from brique.http.throttle import Throttle, ThrottleLimits
+from brique.settings import Settings
 
 TOKEN_PREFIX = "brq_"  # noqa: S105  (marks our tokens for secret scanners)
 NAME_LENGTH_MAX = 64
@@ -46,6 +47,16 @@ class AccountLimits:
     sessions_per_user_max: int = 20
     tokens_per_user_max: int = 50
     throttle: ThrottleLimits = field(default_factory=ThrottleLimits)
+
+    @classmethod
+    def of(cls, settings: Settings) -> AccountLimits:
+        """The limits that the settings name, and the defaults of the others."""
+        idle, length = settings.session_idle_hours, settings.session_absolute_hours
+        return cls(
+            session_idle=timedelta(hours=idle),
+            session_length=timedelta(hours=length),
+            touch_every=min(cls.touch_every, timedelta(hours=idle / 10)),
+        )
 
 
 class Accounts:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brique.http.faults import TooSlow, too_large
 from brique.http.language import _
+from brique.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class Limits:
     backlog_count_max: int = 1024
     stop_seconds_max: int = 10
     gzip_bytes_min: int = 1024
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits that the settings name, and the defaults of the others."""
+        return cls(
+            body_bytes_max=settings.body_bytes_max,
+            request_seconds_max=settings.request_seconds_max,
+            stop_seconds_max=max(1, int(settings.graceful_seconds * 0.8)),  # before the supervisor kills
+        )
 
 
 class BodyLimit:

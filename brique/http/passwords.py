@@ -35,13 +35,15 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._nobody = self._hasher.hash("the password of nobody")
+        self._nobody = ""
 
     def hash(self, password: str) -> str:
         return self._hasher.hash(_form(password))
 
     def matches(self, kept: str | None, password: str) -> bool:
         """Whether `password` is the one kept; with None (no such account) it is False after the same work."""
+        if not self._nobody:  # made by the first check, whoever it is about: a process without sign-in never needs it
+            self._nobody = self._hasher.hash("the password of nobody")
         if len(password) > LENGTH_MAX:
             password, kept = "", None
         try:

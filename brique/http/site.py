@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from brique.errors import BadConfiguration
+from brique.settings import Settings
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
@@ -40,6 +41,11 @@ class Site:
             names.add(self.public.hostname)
         self._suffixes = tuple(name for name in names if name.startswith("."))
         self._names = frozenset(names) - set(self._suffixes)
+
+    @classmethod
+    def of(cls, settings: Settings, *hosts: str) -> Site:
+        """The site that the settings describe, with further `hosts`."""
+        return cls(settings.address[0], public_url=settings.public_url, hosts=hosts)
 
     def answers_to(self, host: str) -> bool:
         """Whether a request with this Host header is meant for us."""

@@ -67,7 +67,7 @@ async def test_every_route_asks_for_its_role(world: World) -> None:
 
 
 async def test_requires_asks_again_at_the_handler(world: World) -> None:
-    tokens = {role: world.accounts.grant_token(role, role).value for role in ROLES}
+    tokens = {str(role): world.accounts.grant_token(role, role).value for role in ROLES}
     async with client(world) as program:
         for role, status in (("read", 403), ("write", 403), ("admin", 200)):
             answer = await program.get("/strict", headers={"Authorization": f"Bearer {tokens[role]}"})
