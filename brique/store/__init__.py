@@ -26,6 +26,7 @@ from brique.store.db import (
 from brique.store.diff import Diff, diff
 from brique.store.layout import search_columns, sortable
 from brique.store.load import Load
+from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
 from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
 from brique.store.reader import ChangesForgotten, LoggedChange, Reader, label_of
 from brique.store.representations import Dependency, Representation, Representations
@@ -38,7 +39,9 @@ from brique.store.writer import Store
 __all__ = [
     "KEY",
     "OPS",
+    "OUTBOX",
     "PENDING_COLUMN",
+    "STATUS",
     "WHOLE",
     "BackendState",
     "ChangesForgotten",
@@ -54,6 +57,7 @@ __all__ = [
     "Load",
     "LoggedChange",
     "Op",
+    "Pulse",
     "ReadDependency",
     "Reader",
     "Record",
@@ -73,9 +77,11 @@ __all__ = [
     "WriteDb",
     "diff",
     "label_of",
+    "pulse",
     "row_json",
     "search_columns",
     "seconds_of",
     "sortable",
     "spec_of",
+    "topics_since",
 ]

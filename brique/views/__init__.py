@@ -4,6 +4,8 @@ A web process has `Views`, the engine a `Keeper`. Pages, API and exports read th
 """
 
 from brique.store import (
+    OUTBOX,
+    STATUS,
     BackendState,
     ChangesForgotten,
     Classes,
@@ -13,15 +15,18 @@ from brique.store import (
     ListQuery,
     LoggedChange,
     Op,
+    Pulse,
     Record,
     Rows,
     StoredCommand,
     StoredRow,
     TableState,
     label_of,
+    pulse,
     row_json,
     search_columns,
     sortable,
+    topics_since,
 )
 from brique.store import Reader as Copy
 from brique.views.keeper import Keeper
@@ -31,6 +36,8 @@ from brique.views.tiles import Chart, Figure, ShortList, Tile
 from brique.views.view import Parameter, View, view_of
 
 __all__ = [
+    "OUTBOX",
+    "STATUS",
     "BackendState",
     "ChangesForgotten",
     "Chart",
@@ -46,6 +53,7 @@ __all__ = [
     "Offer",
     "Op",
     "Parameter",
+    "Pulse",
     "Record",
     "Representation",
     "Rows",
@@ -59,8 +67,10 @@ __all__ = [
     "Views",
     "label_of",
     "offer_from",
+    "pulse",
     "row_json",
     "search_columns",
     "sortable",
+    "topics_since",
     "view_of",
 ]

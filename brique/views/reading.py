@@ -123,9 +123,13 @@ class Views:
             found = self._find(reader, view, (key, mine))
         return found or self._made(view, key, mine, user, seen)
 
-    def etag(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> str:
-        """The ETag that `get` would give."""
-        return self.get(name, arguments, user).etag
+    def kept_etag(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> str | None:
+        """The ETag of the bytes that are ready, None when `get` would make them. Short: two look-ups at most."""
+        view = self._view(name)
+        key = key_of(view.arguments(arguments or {}))
+        with self._reader().snapshot() as reader:
+            found = self._find(reader, view, (key, identity(key, user_key(user))))
+        return None if found is None else found.etag
 
     def _view(self, name: str) -> View:
         view = self.by_name.get(name)

@@ -1,4 +1,4 @@
-"""A small shop over a real store, for the tests of views: customers, products, orders, and views that use every form."""
+"""A small shop over a real store, for the tests of views: customers, products, orders."""
 
 from __future__ import annotations
 
