@@ -23,7 +23,7 @@ from pathlib import Path
 import apsw
 from argon2 import PasswordHasher
 
-from brique.clock import Clock, SystemClock, stamp, unstamp
+from brique.clock import Clock, SystemClock, stamp
 from brique.errors import BadConfiguration, BadInput, NotFound, Refused
 from brique.http.accounts_file import AccountsFile, Row
 from brique.http.faults import SignInFailed
@@ -331,13 +331,13 @@ class Accounts:
 
     def _session(self, row: Row) -> Session | None:
         name, role, language, hashed, csrf, created, seen, expires, agent, address = row
-        now, seen, expires = self._clock.now(), unstamp(seen), unstamp(expires)
+        now, seen, expires = self._clock.now(), datetime.fromisoformat(seen), datetime.fromisoformat(expires)
         if now >= expires or now >= seen + self._limits.session_idle:
             return None
         handle = hashed[:8].hex()
         user = User(name=name, role=role, language=language, via="session", csrf=csrf, handle=handle)
         stale = now >= seen + self._limits.touch_every
-        return Session(user, unstamp(created), seen, expires, agent, address, stale)
+        return Session(user, datetime.fromisoformat(created), seen, expires, agent, address, stale)
 
 
 PERSON = "name, role, language, created, disabled"
@@ -363,16 +363,16 @@ def _folded(name: str) -> str:
 
 def _person(row: Row) -> Person:
     name, role, language, created, disabled = row
-    return Person(name, role, language, unstamp(created), _moment(disabled))
+    return Person(name, role, language, datetime.fromisoformat(created), _moment(disabled))
 
 
 def _token(row: Row) -> Token:
     number, name, owner, role, created, expires, seen = row[:7]
-    return Token(number, name, owner, role, unstamp(created), _moment(expires), _moment(seen))
+    return Token(number, name, owner, role, datetime.fromisoformat(created), _moment(expires), _moment(seen))
 
 
 def _moment(text: str | None) -> datetime | None:
-    return unstamp(text) if text is not None else None
+    return datetime.fromisoformat(text) if text is not None else None
 
 
 def _checked_name(name: str) -> str:

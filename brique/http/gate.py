@@ -189,7 +189,11 @@ def is_basic(scope: Scope) -> bool:
 
 
 def cookies_of(scope: Scope) -> dict[str, str]:
-    return Request(scope).cookies
+    """The caller's cookies; parsed once for each request."""
+    cookies: dict[str, str] | None = scope.get("brique.cookies")
+    if cookies is None:
+        cookies = scope["brique.cookies"] = Request(scope).cookies
+    return cookies
 
 
 def cookie_name(accounts: Accounts, *, secure: bool) -> str:
