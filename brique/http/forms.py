@@ -53,7 +53,7 @@ class PasswordWork:
 
 
 @dataclass
-class FrontDesk:
+class Desk:
     """What the pages of this room work with."""
 
     accounts: Accounts
