@@ -1,0 +1,11 @@
+"""Pages: creating, changing and deleting rows, and custom commands."""
+
+from __future__ import annotations
+
+from brique.http import Routes
+from brique.pages.parts import Parts
+
+
+def routes(parts: Parts) -> Routes:
+    """The routes of these pages."""
+    return Routes()
