@@ -9,7 +9,7 @@ from brique.http.application import account_routes, application
 from brique.http.assets import Assets
 from brique.http.csrf import CSRF_FIELD, CSRF_HEADER, check_csrf
 from brique.http.faults import CrossSite, SignInFailed, SignInNeeded, SlowDown, TooSlow, WrongHost, no_such_page
-from brique.http.forms import Desk
+from brique.http.forms import FrontDesk
 from brique.http.gate import safe_next
 from brique.http.identity import ROLES, Grant, Person, Role, Session, Token, User, allows
 from brique.http.language import language_of
@@ -42,8 +42,8 @@ __all__ = [
     "Accounts",
     "Assets",
     "CrossSite",
-    "Desk",
     "Exchange",
+    "FrontDesk",
     "Grant",
     "Handler",
     "Limits",

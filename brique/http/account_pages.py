@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from brique.errors import BadInput, BriqueError, NotAllowed
-from brique.http.forms import SHOWN_FAULTS, Desk, go, number, text
+from brique.http.forms import SHOWN_FAULTS, FrontDesk, go, number, text
 from brique.http.gate import SIGN_IN_PATH, session_id
 from brique.http.identity import ROLES, Grant, Role, User, allows
 from brique.http.language import _
@@ -39,7 +39,7 @@ ROLE_WORDS = {"read": _("reads"), "write": _("reads and writes"), "admin": _("ad
 class AccountPages:
     """Pages of the signed-in user. API tokens have no business here: a leaked one must not make others."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: FrontDesk) -> None:
         self.desk = desk
 
     def routes(self) -> Routes:

@@ -17,7 +17,7 @@ from brique.http.account_pages import AccountPages
 from brique.http.accounts import Accounts
 from brique.http.compress import Compress
 from brique.http.faults import no_such_page
-from brique.http.forms import Desk
+from brique.http.forms import FrontDesk
 from brique.http.gate import Gate
 from brique.http.language import language_of, speaker
 from brique.http.limits import BodyLimit, Limits, TimeLimit
@@ -29,7 +29,7 @@ from brique.http.signin import SignIn
 from brique.http.site import Site
 
 
-def account_routes(desk: Desk) -> Routes:
+def account_routes(desk: FrontDesk) -> Routes:
     """The routes of this room: sign-in, setup, account, users, and the page of each kind of problem."""
     routes = Routes()
     routes.include(SignIn(desk).routes())

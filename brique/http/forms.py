@@ -53,7 +53,7 @@ class PasswordWork:
 
 
 @dataclass
-class Desk:
+class FrontDesk:
     """What the pages of this room work with."""
 
     accounts: Accounts

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from brique.errors import BadInput
-from brique.http.forms import SHOWN_FAULTS, Desk, go, text
+from brique.http.forms import SHOWN_FAULTS, FrontDesk, go, text
 from brique.http.gate import SIGN_IN_PATH, safe_next, session_id
 from brique.http.language import LANGUAGE_COOKIE, _, language_of
 from brique.http.routes import Routes
@@ -21,7 +21,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 class SignIn:
     """The pages that are open to all, and sign-out."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: FrontDesk) -> None:
         self.desk = desk
 
     def routes(self) -> Routes:

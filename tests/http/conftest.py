@@ -21,8 +21,8 @@ from brique.http import (
     AccountLimits,
     Accounts,
     Assets,
-    Desk,
     Exchange,
+    FrontDesk,
     Limits,
     Routes,
     Site,
@@ -98,7 +98,7 @@ LIMITS = Limits(body_bytes_max=10_000, request_seconds_max=0.3)
 
 def build(accounts: Accounts, clock: SetClock, *, site: Site | None = None, limits: Limits = LIMITS) -> World:
     site = site or Site("intranet.test")
-    desk = Desk(accounts, site)
+    desk = FrontDesk(accounts, site)
     routes = Routes()
     routes.include(account_routes(desk))
     routes.include(Assets({"app.css": b"body { color: black }\n" * 100, "mark.png": b"\x89PNG"}).routes())

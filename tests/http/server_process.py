@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from brique.http import Accounts, Desk, Limits, Routes, Site, account_routes, application, client_address, serve
+from brique.http import Accounts, FrontDesk, Limits, Routes, Site, account_routes, application, client_address, serve
 
 LIMITS = Limits(
     head_bytes_max=4000,
@@ -33,7 +33,7 @@ def main(descriptor: int, folder: Path) -> None:
     accounts = Accounts(folder / "accounts.db", hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     site = Site("127.0.0.1", hosts=("intranet.test",))
     routes = Routes()
-    routes.include(account_routes(Desk(accounts, site)))
+    routes.include(account_routes(FrontDesk(accounts, site)))
 
     async def who(request: Request) -> Response:
         scope = request.scope
