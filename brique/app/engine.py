@@ -160,8 +160,10 @@ class Engine:
                 tx.apply_base(item.table, item.upserts, item.deletes, began=payload["began"])
             if not payload["unchanged"]:
                 tx.let_go(payload["tables"], payload["began"])
-                tx.backend_state(payload["backend"], faults=payload["faults"], reading=None)
+                tx.backend_state(payload["backend"], reading=None)
             tx.confirmed(payload["backend"], payload["tables"], unstamp(payload["at"]))
+            for table, fault in payload["faults"].items():
+                tx.table_fault(table, fault)
         if path:
             Path(path).unlink(missing_ok=True)
 

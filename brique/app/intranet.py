@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from brique.views import View, view_of
-
 from brique.commands import CommandSpec, command_spec
 from brique.errors import BadConfiguration, Refused
 from brique.schema import BackendSpec, Table, TableSpec, specs_of
+from brique.views import View, view_of
 from brique.words import LANGUAGES
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -21,6 +21,5 @@ def outbox(data: Path, everything: bool, limit: int, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(item, ensure_ascii=False))
         else:
-            click.echo(
-                f"{item['receipt']}  {item['state']:<9}  {item['at']}  {item['user']:<12}  {item['what']}  {item['reason']}"
-            )
+            click.echo("  ".join([item["receipt"], f"{item['state']:<9}", item["at"], f"{item['user']:<12}"]), nl=False)
+            click.echo(f"  {item['what']}  {item['reason']}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -49,7 +51,7 @@ def serve(run: Run, *, token: str = "") -> None:
     write_run(settings.data, run)
     declared = declared_of(run)
     host, port = settings.address
-    listeners = listeners_from_systemd() or [open_listener(host, port)]
+    listeners = listeners_from_systemd(os.environ) or [open_listener(host, port)]
     address = _address(settings, listeners[0].getsockname())
     click.echo(f"{declared.title}: {len(declared.specs)} tables of {', '.join(declared.backends)}")
     click.echo(f"Open {setup_link(settings.data, address) or address}")
@@ -74,18 +76,19 @@ def _groups(settings: Settings, backends: list[str], token: str) -> list[list[Wa
     def worker(*role: str) -> tuple[str, ...]:
         return (sys.executable, "-m", "brique.cli.worker", *role, "--data", data)
 
-    common = {"ready": True, "ready_seconds": settings.ready_seconds, "graceful_seconds": settings.graceful_seconds}
-    web = Watcher(
+    kept = partial(
+        Watcher, ready=True, ready_seconds=settings.ready_seconds, graceful_seconds=settings.graceful_seconds
+    )
+    web = kept(
         name="web",
         argv=worker("web"),
         env={"BRIQUE_TOKEN": token} if token else {},
         count=settings.web_processes,
         scalable=True,
         listens=True,
-        **common,
     )
     return [
-        [Watcher(name="engine", argv=worker("engine"), **common)],
-        [Watcher(name=f"backend-{name}", argv=worker("backend", name), **common) for name in backends],
+        [kept(name="engine", argv=worker("engine"))],
+        [kept(name=f"backend-{name}", argv=worker("backend", name)) for name in backends],
         [web],
     ]

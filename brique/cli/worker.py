@@ -11,6 +11,7 @@ import click
 
 from brique.app import Observed, read_run, run_backend, run_engine, run_web
 from brique.cli.main import tell
+from brique.cli.panel import Panel
 from brique.errors import BriqueError
 from brique.supervise import announce_ready, inherited_sockets
 
@@ -35,7 +36,8 @@ def worker(role: str, name: str, data: Path) -> None:
     else:
         [listener] = inherited_sockets()
         token = os.environ.pop("BRIQUE_TOKEN", "")
-        run_web(declared, settings, listener, announce_ready, observed=observed, token=token, demo=run.demo)
+        panel = Panel(Path(run.demo)) if run.demo else None
+        run_web(declared, settings, listener, announce_ready, observed=observed, token=token, demo=panel)
 
 
 if __name__ == "__main__":

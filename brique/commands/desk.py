@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
+from anyio import to_thread
 
 from brique.channel import AsyncCaller
 from brique.clock import Clock, stamp
@@ -17,6 +19,8 @@ from brique.commands.receipts import receipt
 from brique.errors import NotAllowed, NotFound, Refused, TokenReused
 from brique.schema import Change, Command, Row, State, TableSpec, encode_command
 from brique.store import Reader, StoredCommand, WriteDb
+
+Checked = TypeVar("Checked")
 
 
 class Author(Protocol):
@@ -56,13 +60,13 @@ def may(author: Author, role: str) -> bool:
 
 
 class Desk:
-    """Commands in. `reader()` gives this thread's reader of the copy."""
+    """Commands in. `borrow` lends a reader of the copy for a block; checks run in a thread of their own."""
 
     def __init__(
         self,
         *,
         caller: AsyncCaller,
-        reader: Callable[[], Reader],
+        borrow: Callable[[], AbstractContextManager[Reader]],
         specs: Mapping[str, TableSpec],
         commands: Mapping[str, CommandSpec],
         clock: Clock,
@@ -70,7 +74,7 @@ class Desk:
         wait_ms: int,
         write_db: Callable[[Reader, str, str], WriteDb],
     ) -> None:
-        self.caller, self.reader, self.specs, self.commands = caller, reader, specs, commands
+        self.caller, self.borrow, self.specs, self.commands = caller, borrow, specs, commands
         self.clock, self.random_bits, self.wait_ms = clock, random_bits, wait_ms
         self._write_db = write_db
 
@@ -88,7 +92,7 @@ class Desk:
         if known is not None:
             return known
         name = self.new_token()
-        change = check.create(self._copy(), spec, given, receipt=name)
+        change = await self._checked(lambda copy: check.create(copy, spec, given, receipt=name))
         return await self._give(author, name, "create", (change,), token, origin, digest, replaces=replaces)
 
     async def update(
@@ -109,7 +113,7 @@ class Desk:
         known = await self._known(author, token, digest)
         if known is not None:
             return known
-        change = check.update(self._copy(), spec, key, seen=seen, given=given)
+        change = await self._checked(lambda copy: check.update(copy, spec, key, seen=seen, given=given))
         if change is None:
             return None
         name = self.new_token()
@@ -124,7 +128,7 @@ class Desk:
         known = await self._known(author, token, digest)
         if known is not None:
             return known
-        change = check.delete(self._copy(), spec, key, seen=seen)
+        change = await self._checked(lambda copy: check.delete(copy, spec, key, seen=seen))
         return await self._give(author, self.new_token(), "delete", (change,), token, origin, digest)
 
     async def run(
@@ -142,8 +146,12 @@ class Desk:
         if known is not None:
             return known
         made = self.new_token()
-        with self.reader().snapshot():
-            changes = custom.run(spec, self._write_db(self.reader(), made, author.name), arguments)
+
+        def run() -> tuple[Change, ...]:
+            with self.borrow() as reader, reader.snapshot():
+                return custom.run(spec, self._write_db(reader, made, author.name), arguments)
+
+        changes = await to_thread.run_sync(run)
         if not changes:
             raise Refused("There is nothing to change.")
         return await self._give(author, made, name, changes, token, origin, digest, label=spec.label, arguments=stored)
@@ -164,7 +172,8 @@ class Desk:
 
     def find(self, author: Author, identity: str) -> StoredCommand:
         """The command with this receipt. Raises NotFound, also for the commands of others unless admin."""
-        item = self.reader().command(identity)
+        with self.borrow() as reader:
+            item = reader.command(identity)
         if item is None or not (item.command.user == author.name or may(author, "admin")):
             raise NotFound(f"There is no command with the receipt {identity}.")
         return item
@@ -201,8 +210,14 @@ class Desk:
         state = State(known["state"])
         return Answer(known["id"], known["position"], state, True, known["table"], known["key"])
 
-    def _copy(self) -> check.Copy:
-        return _ReaderCopy(self.reader())
+    async def _checked(self, ask: Callable[[check.Copy], Checked]) -> Checked:
+        """`ask` on one snapshot of the copy, in a thread."""
+
+        def run() -> Checked:
+            with self.borrow() as reader, reader.snapshot():
+                return ask(_ReaderCopy(reader))
+
+        return await to_thread.run_sync(run)
 
     async def _give(
         self,

@@ -135,7 +135,7 @@ class Refresher:
         rows, told = 0, 0
         with StageWriter(path, spec, search=is_first) as stage:
             for batch in self._guarded(snapshot.read(spec)):
-                stage.write(batch)
+                stage.add(batch)
                 rows += len(batch)
                 if is_first and rows - told >= _PROGRESS_ROWS:
                     self._progress(spec, rows)

@@ -77,7 +77,7 @@ class World:
             path = self.folder / f"stage-{spec.name}.db"
             with self.backend.snapshot() as snapshot, StageWriter(path, spec, search=True) as stage:
                 for batch in snapshot.read(spec):
-                    stage.write(batch)
+                    stage.add(batch)
                 staged = stage.finish()
             load = self.store.begin_load(spec.name, path, staged.rows)
             while load.step():

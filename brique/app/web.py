@@ -1,0 +1,282 @@
+"""A web process: the ASGI application of an intranet, made from all its parts. It holds no state of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+from starlette.applications import Starlette
+
+from brique import api, pages
+from brique.app.intranet import Declared
+from brique.app.observed import Observed
+from brique.app.roles import ENGINE_SOCKET, engine_limits
+from brique.app.supervised import processes_of
+from brique.channel import AsyncCaller, AsyncChannel
+from brique.clock import Clock, SystemClock
+from brique.commands import Desk
+from brique.errors import BriqueError
+from brique.http import (
+    AccountLimits,
+    Accounts,
+    Assets,
+    FrontDesk,
+    Limits,
+    Routes,
+    Site,
+    account_routes,
+    application,
+    serve,
+)
+from brique.live import Live
+from brique.observe import read_samples
+from brique.pages import DemoPanel, Parts, StatusFacts
+from brique.settings import Settings
+from brique.store import Reader, WriteDb
+from brique.views import Offer, Views
+
+
+class Readers:
+    """Readers of the copy, one for each thread that asks."""
+
+    def __init__(self, declared: Declared, settings: Settings) -> None:
+        self._declared, self._path = declared, settings.data / "store.db"
+        self._local = threading.local()
+        self._all: list[Reader] = []
+
+    def mine(self) -> Reader:
+        """The reader of the calling thread."""
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = Reader(self._path, self._declared.specs)
+            self._all.append(reader)
+        return reader
+
+    @contextmanager
+    def borrow(self) -> Iterator[Reader]:
+        """The same, for a block."""
+        yield self.mine()
+
+    def close(self) -> None:
+        while self._all:
+            self._all.pop().close()
+
+
+class Offers:
+    """Hands what views have made to the engine, from any thread, without waiting; an engine that is away costs only
+    that it is made again."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __call__(self, offer: Offer) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._send, offer)
+
+    def _send(self, offer: Offer) -> None:
+        task = asyncio.ensure_future(self._hand_over(offer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _hand_over(self, offer: Offer) -> None:
+        with contextlib.suppress(BriqueError):
+            await self._caller.acall("offer", offer.payload())
+
+
+class Web:
+    """The application `asgi` over `declared`. `caller` reaches the engine; call `wake` when it broadcasts."""
+
+    def __init__(
+        self,
+        declared: Declared,
+        settings: Settings,
+        caller: AsyncCaller,
+        accounts: Accounts,
+        *,
+        listen: str,
+        clock: Clock | None = None,
+        observed: Observed | None = None,
+        demo: DemoPanel | None = None,
+    ) -> None:
+        self.declared, self.settings, self.accounts = declared, settings, accounts
+        self.clock = clock or SystemClock()
+        self.observed = observed
+        self.readers = Readers(declared, settings)
+        self.offers = Offers(caller)
+        self.live = Live(self.readers.mine, followers_max=settings.live_connections_max)
+        self.parts = self._parts(caller, demo)
+        self.asgi = self._application(listen)
+
+    def _parts(self, caller: AsyncCaller, demo: DemoPanel | None) -> Parts:
+        declared = self.declared
+        views = Views(
+            declared.views,
+            declared.specs,
+            self.readers.mine,
+            clock=self.clock,
+            classes=declared.classes,
+            offer=self.offers,
+            timezone=declared.timezone,
+        )
+        desk = Desk(
+            caller=caller,
+            borrow=self.readers.borrow,
+            specs=declared.specs,
+            commands=declared.commands,
+            clock=self.clock,
+            random_bits=secrets.randbits,
+            wait_ms=self.settings.settle_wait_ms,
+            write_db=self._write_db,
+        )
+        return Parts(
+            title=declared.title,
+            languages=declared.languages,
+            timezone=declared.timezone,
+            specs=declared.specs,
+            backends=declared.backends,
+            views=views,
+            commands=declared.commands,
+            desk=desk,
+            borrow=self.readers.borrow,
+            live=self.live,
+            settings=self.settings,
+            clock=self.clock,
+            status=self.status,
+            assets=Assets(pages.asset_files()),
+            demo=demo,
+        )
+
+    def _write_db(self, reader: Reader, command_id: str, user: str) -> WriteDb:
+        return WriteDb(
+            reader,
+            self.declared.specs,
+            command_id=command_id,
+            classes=self.declared.classes,
+            now=self.clock.now,
+            timezone=self.declared.timezone,
+            user=user,
+        )
+
+    def _application(self, listen: str) -> Starlette:
+        parts = self.parts
+        render = pages.renderer(parts)
+        site = Site(listen, public_url=self.settings.public_url)
+        routes = Routes()
+        routes.include(account_routes(FrontDesk(self.accounts, site, render, languages=parts.languages)))
+        routes.include(parts.assets.routes())
+        routes.include(api.routes(parts, render))
+        routes.include(pages.routes(parts))
+        return application(
+            routes,
+            accounts=self.accounts,
+            site=site,
+            limits=http_limits(self.settings),
+            render=render,
+            languages=parts.languages,
+            on_error=None if self.observed is None else self._capture,
+            on_exchange=None if self.observed is None else self.observed.exchange,
+            lifespan=self._lifespan,
+        )
+
+    def _capture(self, error: BaseException, request: Any) -> None:
+        assert self.observed is not None
+        self.observed.errors.capture(error, request=f"{request.method} {request.url.path}")
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self.offers.start(asyncio.get_running_loop())
+        yield
+        self.live.close()
+        self.readers.close()
+
+    def wake(self, topic: str, _: dict[str, Any]) -> None:
+        """The engine has broadcast something; to be called on the loop."""
+        if topic in ("changed", "backend"):
+            self.live.wake()
+
+    def status(self) -> StatusFacts:
+        """How this brique is; what cannot be told within a moment is left out."""
+        data = self.settings.data
+        return StatusFacts(
+            processes=processes_of(data),
+            samples=read_samples(data / "metrics"),
+            disk_free_bytes=shutil.disk_usage(data).free,
+            spool_bytes=_size(data, "spool.db"),
+            store_bytes=_size(data, "store.db"),
+            errors=[] if self.observed is None else self.observed.errors.recent(20),
+            version=version("brique"),
+            node=socket.gethostname(),
+        )
+
+
+def _size(data: os.PathLike[str], name: str) -> int:
+    files = (os.path.join(data, name), os.path.join(data, name + "-wal"))  # noqa: PTH118
+    return sum(os.path.getsize(file) for file in files if os.path.exists(file))  # noqa: PTH202, PTH110
+
+
+def http_limits(settings: Settings) -> Limits:
+    """The server's limits as the settings say."""
+    return Limits(
+        body_bytes_max=settings.body_bytes_max,
+        request_seconds_max=settings.request_seconds_max,
+        connections_count_max=settings.live_connections_max + 2000,
+        stop_seconds_max=max(1, int(settings.graceful_seconds) - 2),
+    )
+
+
+def open_accounts(settings: Settings) -> Accounts:
+    """The accounts of the data folder."""
+    limits = AccountLimits(
+        session_idle=timedelta(hours=settings.session_idle_hours),
+        session_length=timedelta(hours=settings.session_absolute_hours),
+    )
+    return Accounts(settings.data / "accounts.db", limits=limits)
+
+
+def run_web(
+    declared: Declared,
+    settings: Settings,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    *,
+    observed: Observed,
+    token: str = "",
+    demo: DemoPanel | None = None,
+) -> None:
+    """Serve on `listener` until SIGTERM. `token` is an administrator's API token for this run."""
+    accounts = open_accounts(settings)
+    if token:
+        accounts.accept_for_this_run(token)
+    webs: list[Web] = []
+
+    def tell(topic: str, payload: dict[str, Any]) -> None:
+        for web in webs:
+            web.wake(topic, payload)
+
+    channel = AsyncChannel(settings.data / ENGINE_SOCKET, on_event=tell, limits=engine_limits(settings))
+    web = Web(declared, settings, channel, accounts, listen=settings.address[0], observed=observed, demo=demo)
+    webs.append(web)
+    serve(
+        web.asgi,
+        listener,
+        on_ready=on_ready,
+        on_stopping=web.live.close,
+        limits=http_limits(settings),
+        trusted_proxies=("127.0.0.1", "::1") if settings.public_url else (),
+    )
+    accounts.close()
