@@ -83,6 +83,7 @@ class Settings:
     data: Path = _row(Path("brique-data"), "folder", "Where everything that brique keeps is kept.")  # noqa: RUF009 - a Path never changes
     listen: str = _row("127.0.0.1:8000", "host:port", "Address to serve on; [::1]:8000 for IPv6.")
     public_url: str = _row("", "URL", "How people reach brique when it is behind a proxy; empty: as they ask.")
+    trusted_proxies: str = _row("", "addresses", "Proxies whose X-Forwarded headers are believed, with commas between.")
 
     # processes
     web_processes: int = _row(2, "processes", "Processes that answer requests.", low=1, high=64)

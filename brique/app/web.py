@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -185,7 +184,7 @@ class Web:
             routes,
             accounts=self.accounts,
             site=site,
-            limits=http_limits(self.settings),
+            limits=Limits.of(self.settings),
             render=render,
             languages=parts.languages,
             on_error=None if self.observed is None else self._capture,
@@ -229,23 +228,9 @@ def _size(data: os.PathLike[str], name: str) -> int:
     return sum(os.path.getsize(file) for file in files if os.path.exists(file))  # noqa: PTH202, PTH110
 
 
-def http_limits(settings: Settings) -> Limits:
-    """The server's limits as the settings say."""
-    return Limits(
-        body_bytes_max=settings.body_bytes_max,
-        request_seconds_max=settings.request_seconds_max,
-        connections_count_max=settings.live_connections_max + 2000,
-        stop_seconds_max=max(1, int(settings.graceful_seconds) - 2),
-    )
-
-
 def open_accounts(settings: Settings) -> Accounts:
     """The accounts of the data folder."""
-    limits = AccountLimits(
-        session_idle=timedelta(hours=settings.session_idle_hours),
-        session_length=timedelta(hours=settings.session_absolute_hours),
-    )
-    return Accounts(settings.data / "accounts.db", limits=limits)
+    return Accounts(settings.data / "accounts.db", limits=AccountLimits.of(settings))
 
 
 def run_web(
@@ -276,7 +261,7 @@ def run_web(
         listener,
         on_ready=on_ready,
         on_stopping=web.live.close,
-        limits=http_limits(settings),
-        trusted_proxies=("127.0.0.1", "::1") if settings.public_url else (),
+        limits=Limits.of(settings),
+        trusted_proxies=tuple(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
     )
     accounts.close()
