@@ -12,10 +12,21 @@
 Serve it with `brique up intranet.py`; or serve data as it is with `brique up northwind.db`.
 """
 
-from brique.app import Inline, Intranet
-from brique.schema import BackendSpec, Table, column, key, old_date, padded, ref
-from brique.store import Db, WriteDb
-from brique.views import Chart, Figure, ShortList
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brique.app import Inline, Intranet
+    from brique.schema import BackendSpec, Table, column, key, old_date, padded, ref
+    from brique.store import Db, WriteDb
+    from brique.views import Chart, Figure, ShortList
+
+_HOMES = {
+    "app": ("Inline", "Intranet"),
+    "schema": ("BackendSpec", "Table", "column", "key", "old_date", "padded", "ref"),
+    "store": ("Db", "WriteDb"),
+    "views": ("Chart", "Figure", "ShortList"),
+}
 
 __all__ = [
     "BackendSpec",
@@ -33,3 +44,11 @@ __all__ = [
     "padded",
     "ref",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its room when it is first asked for, so that one room alone stays light."""
+    for room, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"brique.{room}"), name)
+    raise AttributeError(f"module 'brique' has no attribute {name!r}")

@@ -24,7 +24,7 @@ from brique.backends import Backend, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
 from brique.commands import Replay, Report, Waiting, report_to_payload
-from brique.errors import BackendAway, BriqueError, EngineAway
+from brique.errors import BackendAway, BackendRefused, BriqueError, EngineAway
 from brique.refresh import Breaker, Guard, Health, Refresher
 from brique.schema import Command
 from brique.settings import Settings
@@ -132,7 +132,9 @@ class BackendProcess:
             self._replay()
             if self.clock.monotonic() >= self._next_refresh:
                 self._refresh()
-        except BackendAway as fault:
+        except (BackendAway, BackendRefused) as fault:
+            if isinstance(fault, BackendRefused):
+                self.replay = None
             self._failed(fault)
         except EngineAway as fault:
             log.info("%s: the engine is away: %s", self.name, fault.message)
@@ -187,7 +189,7 @@ class BackendProcess:
         if self.breaker.succeeded(0.0):
             self._say(state=str(self.breaker.health), last_error="")
 
-    def _failed(self, fault: BackendAway) -> None:
+    def _failed(self, fault: BriqueError) -> None:
         changed = self.breaker.failed(fault.message)
         if changed:
             log.warning("%s is down: %s", self.name, fault.message)

@@ -17,6 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +36,7 @@ from brique.views import Keeper
 
 log = logging.getLogger(__name__)
 _SETTLED_MAX = 10_000
+_HOUSEKEEPING_SECONDS = 600.0
 Broadcast = Callable[[str, dict[str, Any]], None]
 
 
@@ -71,6 +74,15 @@ class Engine:
         if shown:
             log.info("%d records of the spool were not in the store yet", shown)
         self.writer.start()
+
+    async def look_after(self) -> None:
+        """Housekeeping, for ever: commands that settled long ago are forgotten."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            before = self.clock.now() - timedelta(days=self.settings.keep_settled_days)
+            forget = self.writer.run(partial(self.ledger.forget, before))
+            if await asyncio.wrap_future(forget):
+                log.info("commands settled before %s were forgotten", before)
 
     def stop(self) -> None:
         """Finish what was taken and close the files."""

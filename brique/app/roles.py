@@ -51,7 +51,9 @@ async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[],
     server = await serve(settings.data / ENGINE_SOCKET, engine.handle, limits=engine_limits(settings))
     on_ready()
     watching = loop.create_task(_until_failure(engine, stop))
+    housekeeping = loop.create_task(engine.look_after())
     await stop.wait()
+    housekeeping.cancel()
     await server.close()
     engine.stop()
     await watching

@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from brique.clock import Clock, stamp
 from brique.commands import journal, life
@@ -80,6 +83,7 @@ class Ledger:
         self.spool = spool
         self.store = store
         self.clock = clock
+        self._is_behind = False
 
     def catch_up(self) -> int:
         """Show what the spool keeps and the store has not seen; how many records that was."""
@@ -117,8 +121,12 @@ class Ledger:
     def handle(self, requests: Sequence[Request]) -> list[Receipt | BriqueError | None]:
         """Keep and show a batch; the answer to each request in order: a receipt, a fault, or None.
 
-        Raises NoRoom when nothing of the batch could be kept.
+        Raises NoRoom when nothing of the batch could be kept. When the store fails after the spool has kept it, the
+        next batch is preceded by what the store has missed.
         """
+        if self._is_behind:
+            self.catch_up()
+            self._is_behind = False
         with self.store.transaction() as tx:
             plans = self._plan(tx, requests)
         entries = [Entry(journal.encode(entry), token) for plan in plans for entry, token in plan.entries]
@@ -127,11 +135,13 @@ class Ledger:
         for plan in plans:
             plan.positions = [next(positions) for _ in plan.entries]
             last = max([last, *plan.positions])
+        self._is_behind = True
         with self.store.transaction() as tx:
             for plan in plans:
                 self._carry_out(tx, plan)
             if last:
                 tx.set_spool_position(last)
+        self._is_behind = False
         return [plan.answer for plan in plans]
 
     def _plan(self, tx: Tx, requests: Sequence[Request]) -> list[_Plan]:
@@ -223,18 +233,46 @@ class Ledger:
             plan.answer = Receipt(plan.request.command.id, plan.positions[0])
 
     def _show(self, tx: Tx, position: int, entry: journal.Entry) -> None:
-        match entry:
-            case journal.Given(command):
-                tx.lay(position, command)
-            case journal.Moved():
-                if entry.state is State.KEPT:
-                    tx.reopen(entry.position)
-                elif entry.state is State.SENDING:
-                    tx.sending([entry.position])
-                else:
-                    tx.settle(entry.position, entry.state, reason=entry.reason, theirs=entry.theirs, keys=entry.keys)
-            case journal.Dismissed():
-                tx.dismiss(entry.position)
+        """Bring one entry into the store. What it speaks of may be gone: forgotten after its time, or a table that
+        the intranet does not serve any more."""
+        try:
+            match entry:
+                case journal.Given(command):
+                    self._lay(tx, position, command)
+                case journal.Moved():
+                    _move(tx, entry)
+                case journal.Dismissed():
+                    tx.dismiss(entry.position)
+        except NotFound as fault:
+            log.info("record %d of the spool: %s", position, fault.message)
+
+    def _lay(self, tx: Tx, position: int, command: Command) -> None:
+        gone = sorted({change.table for change in command.changes} - set(self.store.specs))
+        if not gone:
+            tx.lay(position, command)
+            return
+        tx.lay(position, msgspec.structs.replace(command, changes=()))
+        tx.settle(position, State.REFUSED, reason=f"The table {', '.join(gone)} is not served any more.")
+
+    def forget(self, before: datetime) -> int:
+        """Let go of commands that settled before that moment and need nobody, and of the spool's records up to the
+        oldest command that is left; how many commands that was."""
+        with self.store.transaction() as tx:
+            count = tx.forget_settled(before)
+            oldest = tx.commands.oldest()
+            shown = tx.spool_position()
+        if count:
+            self.spool.forget(min(shown, oldest - 1) if oldest else shown)
+        return count
+
+
+def _move(tx: Tx, entry: journal.Moved) -> None:
+    if entry.state is State.KEPT:
+        tx.reopen(entry.position)
+    elif entry.state is State.SENDING:
+        tx.sending([entry.position])
+    else:
+        tx.settle(entry.position, entry.state, reason=entry.reason, theirs=entry.theirs, keys=entry.keys)
 
 
 def _token(user: str, token: str) -> str:

@@ -208,6 +208,10 @@ class Replay:
                     raise _Culprit(index, conflict)
         except BackendRefused as fault:
             raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=fault.message)) from fault
+        except (ValueError, TypeError, LookupError) as fault:
+            log.exception("command %d cannot be sent", item.position)
+            reason = f"brique could not send it: {fault}"
+            raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=reason)) from fault
 
     def _with_real_keys(self, command: Command, sent: _Sent) -> list[Change]:
         """The command's changes with the keys that the backend gave meanwhile for temporary ones."""
@@ -268,10 +272,12 @@ class Replay:
         outcomes = [Outcome(item.position, State.APPLIED, keys=sent.keys.get(item.position, {})) for item in batch]
         try:
             rows = self._read_back(sent)
-        except BackendAway as fault:
-            log.info("%s went away after a commit: %s", self.backend.name, fault.message)
+        except (BackendAway, BackendRefused) as fault:
+            log.info("%s: the rows could not be read again after a commit: %s", self.backend.name, fault.message)
             self.report(Report(self.backend.name, outcomes=outcomes))
-            raise
+            if isinstance(fault, BackendAway):
+                raise
+            return
         shown = [item.position for item in batch if not _is_unnumbered(item, sent)]
         self.report(Report(self.backend.name, outcomes=outcomes, rows=rows, shown=shown))
 

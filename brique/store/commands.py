@@ -53,6 +53,11 @@ class Commands:
     def at(self, position: int) -> StoredCommand | None:
         return next(self._select("WHERE position = ?", (position,)), None)
 
+    def oldest(self) -> int:
+        """The position of the oldest command that is left; 0 when there is none."""
+        row = self._connection.execute("SELECT min(position) FROM command").fetchone()
+        return int(row[0] or 0)
+
     def by_id(self, identity: str, user: str | None = None) -> StoredCommand | None:
         """The command with this id (of `user`, when given)."""
         if user is None:

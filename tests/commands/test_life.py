@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -281,3 +282,22 @@ def test_a_store_that_lags_behind_the_spool_catches_up_once(world: World) -> Non
     world.restart()
     assert world.values("item", "A") == {"code": "A", "name": "Apple", "stock": 7}
     assert len(world.reader.pending_for("erp", 10)) == 1
+
+
+def test_what_settled_long_ago_is_forgotten_and_what_waits_stays(world: World) -> None:
+    old = world.update("item", "A", stock=1)
+    world.replay()
+    waiting = world.update("item", "B", stock=2)
+    assert world.ledger.forget(world.clock.now() + timedelta(days=1)) == 1
+    assert world.reader.command(old.position) is None
+    assert [record.position for record in world.spool.read(0, 10)] == [waiting.position]
+    world.restart(lose_store=True)
+    assert world.values("item", "B") == {"code": "B", "name": "Banana", "stock": 2}
+    assert world.state(waiting) is State.KEPT
+
+
+def test_a_command_on_a_table_that_is_not_served_any_more_is_refused_and_stops_nothing(world: World) -> None:
+    item = world.given(Give(world.command(Change("lost", "1", {"a": 1}, {"a": 2}))))
+    assert item.state is State.REFUSED
+    assert "lost" in item.reason
+    assert world.update("item", "A", stock=7).state is State.KEPT
