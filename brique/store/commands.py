@@ -55,7 +55,7 @@ class Commands:
 
     def oldest(self) -> int:
         """The position of the oldest command that is left; 0 when there is none."""
-        row = self._connection.execute("SELECT min(position) FROM command").fetchone()
+        row = self._run("SELECT min(position) FROM command").fetchone()
         return int(row[0] or 0)
 
     def by_id(self, identity: str, user: str | None = None) -> StoredCommand | None:
