@@ -33,6 +33,7 @@ from brique.store import Reader
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
 _ENGINE_PAUSE_SECONDS = 0.25
+_REWIND_MAX = 100_000
 
 
 class BackendProcess:
@@ -156,8 +157,13 @@ class BackendProcess:
                 allowed=self.allowed,
             )
             self._say(rung=str(prepared.rung), rung_reason=prepared.reason)
+        with self.guard.call(self.settings.backend_timeout_seconds):
+            self.replay.rewind(self._applied_after)
         self._next_refresh = 0.0
         self._say(state=str(self.breaker.health), last_error="", next_try=None)
+
+    def _applied_after(self, position: int) -> list[int]:
+        return [item.position for item in self.reader.applied_for(self.name, _REWIND_MAX, position)]
 
     @contextmanager
     def _timed(self, seconds: float) -> Iterator[None]:

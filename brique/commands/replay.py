@@ -98,11 +98,19 @@ class Replay:
             left = left[done:]
         return settled
 
-    def forgotten(self, applied_after: Callable[[int], Sequence[int]]) -> list[int]:
-        """Positions settled as applied that the backend does not know of (restored, or crashed unflushed)."""
-        if self.rung is not Rung.WATERMARK:
-            return []
-        return list(applied_after(self.backend.watermark(self.stream) or 0))
+    def rewind(self, applied_after: Callable[[int], Sequence[int]]) -> int:
+        """Put commands back to kept that were applied and that the backend does not know of any more: it was restored,
+        or crashed before it had flushed. How many. `applied_after(position)` lists the positions of applied ones.
+
+        A mark that is gone altogether proves nothing (its table may have been dropped): then nothing is sent again.
+        """
+        mark = (self.backend.watermark(self.stream) or 0) if self.rung is Rung.WATERMARK else 0
+        forgotten = applied_after(mark) if mark else ()
+        if forgotten:
+            log.warning("%s has forgotten %d commands: they are sent again", self.backend.name, len(forgotten))
+            outcomes = [Outcome(position, State.KEPT) for position in forgotten]
+            self.report(Report(self.backend.name, outcomes=outcomes))
+        return len(forgotten)
 
     def _already_there(self, left: Sequence[Waiting]) -> list[Waiting]:
         """The unsettled commands that the watermark says were applied before a crash; reported so."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from brique.backends import open_backend
 from brique.commands import Dismiss, Give, Move, Report, journal
 from brique.errors import Refused, TokenReused
 from brique.schema import Change, State
@@ -301,3 +302,27 @@ def test_a_command_on_a_table_that_is_not_served_any_more_is_refused_and_stops_n
     assert item.state is State.REFUSED
     assert "lost" in item.reason
     assert world.update("item", "A", stock=7).state is State.KEPT
+
+
+def test_a_backend_that_was_restored_from_a_backup_gets_what_it_forgot_once(tmp_path: Path) -> None:
+    world = World(tmp_path, marker=True)
+    world.update("item", "A", stock=1)
+    world.replay()
+    world.backend.close()
+    backup = world.source.read_bytes()
+    world.backend = open_backend("erp", str(world.source), timeout=2.0, connect_timeout=2.0)
+    world.create("note", text="hello")
+    world.update("item", "B", stock=2)
+    world.replay()
+    world.backend.close()
+    for file in tmp_path.glob("erp.db*"):
+        file.unlink()
+    world.source.write_bytes(backup)
+    world.backend = open_backend("erp", str(world.source), timeout=2.0, connect_timeout=2.0)
+    world.backend.prepare(True)
+    world.replay()
+    assert world.erp("SELECT code, stock FROM item ORDER BY code") == [("A", 1), ("B", 2), ("C", 30)]
+    assert world.erp("SELECT text FROM note") == [("hello",)]
+    assert world.reader.command_counts() == {State.APPLIED: 3}
+    world.close()
+    world.backend.close()

@@ -127,9 +127,9 @@ class World:
         assert found is not None
         return found.state
 
-    def replay(self) -> int:
-        """Send what waits; the reports go through `before_report`, which may crash."""
-        replay = Replay(
+    def sender(self) -> Replay:
+        """What sends to the backend; its reports go through `before_report`, which may crash."""
+        return Replay(
             self.backend,
             self.specs,
             stream=self.spool.name(),
@@ -137,8 +137,13 @@ class World:
             report=self._report,
             real_key=self.reader.real_key,
         )
+
+    def replay(self) -> int:
+        """Send what waits, after what the backend may have forgotten."""
+        sender = self.sender()
+        sender.rewind(lambda after: [item.position for item in self.reader.applied_for("erp", 1000, after)])
         waiting = [Waiting(item.position, item.state, item.command) for item in self.reader.pending_for("erp", 1000)]
-        return replay.run(waiting)
+        return sender.run(waiting)
 
     def _report(self, report: Report) -> None:
         self.before_report(report)
