@@ -1,13 +1,31 @@
-"""The wiring: the one room that knows every other, and puts them together."""
+"""The wiring: the one room that knows every other, and puts them together.
 
-from brique.app.doors import accounts_of, declared_of, outbox_of, setup_link, written
-from brique.app.inline import Inline
-from brique.app.intranet import Declared, Intranet
-from brique.app.observed import Observed
-from brique.app.roles import prepare_folder, run_backend, run_engine
-from brique.app.run_file import Run, read_run, write_run
-from brique.app.sources import url_of
-from brique.app.web import run_web
+Its names are fetched when they are asked for: the engine and the backends' processes need no page.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brique.app.doors import accounts_of, declared_of, outbox_of, setup_link, written
+    from brique.app.inline import Inline
+    from brique.app.intranet import Declared, Intranet
+    from brique.app.observed import Observed
+    from brique.app.roles import prepare_folder, run_backend, run_engine
+    from brique.app.run_file import Run, read_run, write_run
+    from brique.app.sources import url_of
+    from brique.app.web import run_web
+
+_HOMES = {
+    "doors": ("accounts_of", "declared_of", "outbox_of", "setup_link", "written"),
+    "inline": ("Inline",),
+    "intranet": ("Declared", "Intranet"),
+    "observed": ("Observed",),
+    "roles": ("prepare_folder", "run_backend", "run_engine"),
+    "run_file": ("Run", "read_run", "write_run"),
+    "sources": ("url_of",),
+    "web": ("run_web",),
+}
 
 __all__ = [
     "Declared",
@@ -28,3 +46,10 @@ __all__ = [
     "write_run",
     "written",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"brique.app.{module}"), name)
+    raise AttributeError(f"module 'brique.app' has no attribute {name!r}")

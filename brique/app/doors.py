@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from brique.app.intranet import Declared
+from brique.app.roles import open_accounts
 from brique.app.run_file import Run, read_run
 from brique.app.sources import look
-from brique.app.web import open_accounts
 from brique.http import Accounts
 from brique.schema import State, slug, write_python
 from brique.store import Reader, StoredCommand

@@ -18,8 +18,8 @@ from typing import Any
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared, Intranet
-from brique.app.roles import prepare_folder, still_allowed
-from brique.app.web import Web, open_accounts
+from brique.app.roles import open_accounts, prepare_folder, still_allowed
+from brique.app.web import Web
 from brique.channel import Direct
 from brique.clock import Clock, SystemClock
 from brique.settings import Settings

@@ -16,7 +16,7 @@ from brique.app.intranet import Declared
 from brique.channel import Limits, SyncChannel, serve
 from brique.clock import SystemClock
 from brique.errors import EngineAway, NotFound
-from brique.http import Accounts, allows
+from brique.http import AccountLimits, Accounts, allows
 from brique.schema import Command
 from brique.settings import Settings
 
@@ -69,7 +69,7 @@ async def _until_failure(engine: Engine, stop: asyncio.Event) -> None:
 
 def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Callable[[], None]) -> None:
     """The process of backend `name`."""
-    accounts = Accounts(settings.data / "accounts.db")
+    accounts = open_accounts(settings)
     processes: list[BackendProcess] = []
 
     def tell(topic: str, payload: dict[str, Any]) -> None:
@@ -91,6 +91,11 @@ def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Cal
     finally:
         channel.close()
         accounts.close()
+
+
+def open_accounts(settings: Settings) -> Accounts:
+    """The accounts of the data folder."""
+    return Accounts(settings.data / "accounts.db", limits=AccountLimits.of(settings))
 
 
 def still_allowed(accounts: Accounts, command: Command) -> str:

@@ -19,14 +19,13 @@ from starlette.applications import Starlette
 from brique import api, pages
 from brique.app.intranet import Declared
 from brique.app.observed import Observed
-from brique.app.roles import ENGINE_SOCKET, engine_limits
+from brique.app.roles import ENGINE_SOCKET, engine_limits, open_accounts
 from brique.app.supervised import processes_of
 from brique.channel import AsyncCaller, AsyncChannel
 from brique.clock import Clock, SystemClock
 from brique.commands import Desk
 from brique.errors import BriqueError
 from brique.http import (
-    AccountLimits,
     Accounts,
     Assets,
     FrontDesk,
@@ -226,11 +225,6 @@ class Web:
 def _size(data: os.PathLike[str], name: str) -> int:
     files = (os.path.join(data, name), os.path.join(data, name + "-wal"))  # noqa: PTH118
     return sum(os.path.getsize(file) for file in files if os.path.exists(file))  # noqa: PTH202, PTH110
-
-
-def open_accounts(settings: Settings) -> Accounts:
-    """The accounts of the data folder."""
-    return Accounts(settings.data / "accounts.db", limits=AccountLimits.of(settings))
 
 
 def run_web(

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import click
 
 from brique.cli import backup, ctl, demo, new, outbox, up, users
+from brique.cli.tell import tell
 from brique.errors import BriqueError
 
 
@@ -39,12 +40,3 @@ def main() -> None:
     except BriqueError as fault:
         tell(fault)
         sys.exit(1)
-
-
-def tell(fault: BriqueError) -> None:
-    """Print a fault for people."""
-    click.echo(f"Error: {fault.message}", err=True)
-    for name, text in getattr(fault, "fields", {}).items():
-        click.echo(f"  {name}: {text}", err=True)
-    if fault.try_this:
-        click.echo(f"Try: {fault.try_this}", err=True)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from brique.app import Observed, read_run, run_backend, run_engine, run_web
-from brique.cli.main import tell
-from brique.cli.panel import Panel
+from brique.app import Observed, read_run, run_backend, run_engine
+from brique.cli.tell import tell
 from brique.errors import BriqueError
 from brique.supervise import announce_ready, inherited_sockets
 
@@ -36,6 +35,9 @@ def worker(role: str, name: str, data: Path) -> None:
     else:
         [listener] = inherited_sockets()
         token = os.environ.pop("BRIQUE_TOKEN", "")
+        from brique.app import run_web
+        from brique.cli.panel import Panel
+
         panel = Panel(Path(run.demo)) if run.demo else None
         run_web(declared, settings, listener, announce_ready, observed=observed, token=token, demo=panel)
 

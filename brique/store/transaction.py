@@ -174,8 +174,12 @@ class Tx:
 
     @_whole
     def reopen(self, position: int) -> None:
-        """The backend forgot an applied command: it is kept again and its changes are laid again."""
-        if self._known(position) is not State.APPLIED:
+        """Kept again: a command on its way that certainly did not arrive, or an applied one that the backend forgot
+        (its changes are laid again)."""
+        state = self._known(position)
+        if state is State.SENDING:
+            self._table.move(position, State.KEPT)
+        if state is not State.APPLIED:
             return
         touched = dict.fromkeys(self._ledger.keys_of(position))
         self._ledger.lift(position)
