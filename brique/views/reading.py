@@ -20,7 +20,17 @@ from typing import Any
 import msgspec
 
 from brique.clock import Clock, stamp, unstamp
-from brique.errors import BadInput, BriqueError, Busy, NotAllowed, NotFound, Refused, Stale
+from brique.errors import (
+    BadConfiguration,
+    BadInput,
+    BriqueError,
+    Busy,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Stale,
+    TooMuch,
+)
 from brique.schema import TableSpec
 from brique.store import Classes, Db, Reader
 from brique.store import Representation as Kept
@@ -293,6 +303,8 @@ class Views:
                 kept = reader.representations.get(self._names[view.name], identified)
                 if kept is not None and (found is None or kept.made_at > found.made_at):
                     found = kept
+        if found is None and isinstance(fault, (BadConfiguration, TooMuch)):
+            raise type(fault)(fault.message, try_this=fault.try_this, **fault.facts) from fault
         if found is None:
             raise ViewFailed(f"View {view.name} failed: {error}", view=view.name) from fault
         if self._offer is not None and position is not None:

@@ -2,8 +2,9 @@
 
 from brique.store.db.clocks import seconds_of
 from brique.store.db.facade import Classes, Db
+from brique.store.db.groups import Groups
 from brique.store.db.record import Record, row_json, spec_of
-from brique.store.db.rows import Groups, Rows
+from brique.store.db.rows import Rows
 from brique.store.db.tracking import KEY, PENDING_COLUMN, WHOLE, Forgetful, ReadDependency, Recorder, Scheme
 from brique.store.db.write import WriteDb
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, TypeVar, cast, overload
+from weakref import WeakSet
 
 import apsw
 
@@ -56,7 +57,7 @@ class Db:
         self._moment: datetime | None = None
         self._timezone = timezone
         self._user = user
-        self._open: set[Iterator[tuple[Value, ...]]] = set()
+        self._open: WeakSet[Iterator[tuple[Value, ...]]] = WeakSet()
 
     @overload
     def __getitem__(self, table: type[T]) -> Rows[T]: ...
@@ -108,14 +109,18 @@ class Db:
             known = self._accesses[name] = Access(spec, self._by_table.get(name, Record))
         return known
 
+    def _fetch(self, sql: str, parameters: Sequence[Value]) -> list[tuple[Value, ...]]:
+        """The rows of a SELECT that gives few."""
+        return list(self._reader.query(sql, parameters))
+
     def _query(self, sql: str, parameters: Sequence[Value]) -> Iterator[tuple[Value, ...]]:
+        """The rows of a SELECT as they come. Left half-way, it holds the snapshot until it is dropped or `close`."""
         found = self._reader.query(sql, parameters)
 
         def rows() -> Iterator[tuple[Value, ...]]:
             try:
                 yield from found
             finally:
-                self._open.discard(reading)
                 if isinstance(found, apsw.Cursor):
                     found.close()
 
@@ -128,7 +133,8 @@ class Db:
         if key in laid:
             return laid[key]
         sql = f"SELECT {access.select} FROM {access.relation} WHERE _key = ?"  # noqa: S608 - names are quoted
-        return next((Stored.of(raw) for raw in self._query(sql, [key])), None)
+        found = self._fetch(sql, [key])
+        return Stored.of(found[0]) if found else None
 
     def _real_key(self, table: str, key: str) -> str:
         """The key that a temporary one has become in the meantime."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
-from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import apsw
 
 from brique.errors import BadInput, NotFound
-from brique.schema import Column, Kind, Table, Value, to_python
+from brique.schema import Column, Kind, Table, Value
 from brique.store.db import where
 from brique.store.db.access import Access, Stored
+from brique.store.db.groups import Groups
+from brique.store.db.numbers import add, kept_as_int, mean, sum_python
 from brique.store.db.tracking import KEY
 from brique.store.db.where import Condition, quoted, sort_key
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Table)
 QUESTIONS_MAX = 64
-_EXACT_DIGITS = 12_000
-_PARTS = {"year": 4, "month": 7, "day": 10}
 
 
 class Rows(Generic[T]):
@@ -113,7 +111,7 @@ class Rows(Generic[T]):
     def count(self) -> int:
         """How many there are."""
         self._reads(ordered=self._limit is not None)
-        ((found,),) = self._db._query(*self._sql("count(*)"))
+        ((found,),) = self._db._fetch(*self._sql("count(*)"))
         return self._cut(cast("int", found) + sum(1 for _ in self._laid()))
 
     def _cut(self, found: int) -> int:
@@ -124,8 +122,8 @@ class Rows(Generic[T]):
     def exists(self) -> bool:
         """Whether there is any."""
         self._reads(ordered=self._limit is not None)
-        found = next(iter(self._db._query(*self._sql("1", "LIMIT 1"))), None) is not None
-        return found or (self._limit != 0 and next(self._laid(), None) is not None)
+        found = self._db._fetch(*self._sql("1", "LIMIT 1"))
+        return bool(found) or (self._limit != 0 and next(self._laid(), None) is not None)
 
     __bool__ = exists
 
@@ -133,14 +131,14 @@ class Rows(Generic[T]):
         """The exact sum of a column of numbers (nothing: 0): int, Decimal, or float, correctly rounded."""
         known = self._number(column)
         self._reads(ordered=self._limit is not None).add(column)
-        return _sum_python(known, self._total(known)[1])
+        return sum_python(known, self._total(known)[1])
 
     def avg(self, column: str) -> Any:
         """The mean of the values that are not empty; Decimal (float for floats), None when there is none."""
         known = self._number(column)
         self._reads(ordered=self._limit is not None).add(column)
         count, total = self._total(known)
-        return _mean(known, count, total)
+        return mean(known, count, total)
 
     def min(self, column: str) -> Any:
         """The smallest value that is not empty, None when there is none."""
@@ -254,17 +252,17 @@ class Rows(Generic[T]):
 
     def _total(self, column: Column) -> tuple[int, Any]:
         """How many values of `column` are numbers of its kind, and their exact sum (store form)."""
-        if column.kind is not Kind.REAL and _kept_as_int(column) and self._plain():
+        if column.kind is not Kind.REAL and kept_as_int(column) and self._plain():
             name = quoted(column.name)
             number = f"CASE WHEN typeof({name}) = 'integer' THEN {name} END"
             try:
-                ((count, total),) = self._db._query(*self._sql(f"count({number}), sum({number})"))
+                ((count, total),) = self._db._fetch(*self._sql(f"count({number}), sum({number})"))
             except apsw.SQLError as fault:
                 if "overflow" not in str(fault):
                     raise
             else:
                 return cast("int", count), total or 0
-        return _add(column, (value for (value,) in self._pairs((column.name,))))
+        return add(column, (value for (value,) in self._pairs((column.name,))))
 
     def _end(self, name: str, *, descending: bool) -> Any:
         column = self._column(name)
@@ -287,184 +285,5 @@ class Rows(Generic[T]):
         return f"{'WHERE' if self._limit is not None else 'AND'} {head} IS NOT NULL"
 
 
-class Groups(Generic[T]):
-    """Totals by value: `db[Order].group_by("status").sum("amount")` is `{"open": Decimal("12.50"), ...}`.
-
-    Sorted by the value; with several columns the keys are tuples. Dates by part are text: "2026-11".
-    """
-
-    __slots__ = ("_columns", "_parts", "_rows")
-
-    def __init__(self, rows: Rows[T], columns: tuple[str, ...]) -> None:
-        if not columns:
-            raise BadInput("group_by() takes at least one column")
-        self._rows = rows
-        self._columns: list[Column] = []
-        self._parts: list[int | None] = []
-        for name in columns:
-            stem, _, part = name.rpartition("__")
-            whole = name in rows._access.spec.by_name or part not in _PARTS
-            column = rows._column(name if whole else stem)
-            if not whole and column.kind not in (Kind.DATE, Kind.DATETIME):
-                raise BadInput(f"{stem} is no date, it has no {part}")
-            self._columns.append(column)
-            self._parts.append(None if whole else _PARTS[part])
-
-    def count(self) -> dict[Any, int]:
-        """How many rows there are of each."""
-        return {key: count for key, (count, _) in self._totals(None).items()}
-
-    def sum(self, column: str) -> dict[Any, Any]:
-        """The exact sum of `column` for each."""
-        known = self._rows._number(column)
-        return {key: _sum_python(known, total) for key, (_, total) in self._totals(known).items()}
-
-    def avg(self, column: str) -> dict[Any, Any]:
-        """The mean of `column` for each; None where it is always empty."""
-        known = self._rows._number(column)
-        return {key: _mean(known, count, total) for key, (count, total) in self._totals(known).items()}
-
-    def _totals(self, summed: Column | None) -> dict[Any, tuple[int, Any]]:
-        rows = self._rows
-        mask = rows._reads(ordered=rows._limit is not None)
-        mask.update(column.name for column in self._columns)
-        mask.update([summed.name] if summed else [])
-        grouped: dict[tuple[Value, ...], tuple[int, Any]] = {}
-        for key, (count, total) in self._raw(summed):
-            held = grouped.get(key, (0, 0))
-            grouped[key] = (held[0] + count, _plus(summed, held[1], total))
-        result: dict[Any, tuple[int, Any]] = {}
-        for key in sorted(grouped, key=lambda key: tuple(sort_key(value) for value in key)):
-            count, total = grouped[key]
-            face = self._python(key)  # two ways to write one date are one group
-            held = result.get(face, (0, 0))
-            result[face] = (held[0] + count, _plus(summed, held[1], total))
-        return result
-
-    def _raw(self, summed: Column | None) -> Iterator[tuple[tuple[Value, ...], tuple[int, Any]]]:
-        """Partial totals by group key; a group may come several times."""
-        rows = self._rows
-        if rows._plain() and (summed is None or _kept_as_int(summed)):
-            try:
-                yield from self._in_sql(summed)
-            except apsw.SQLError as fault:
-                if "overflow" not in str(fault):
-                    raise
-            else:
-                return
-        names = tuple(column.name for column in self._columns)
-        wanted = (*names, summed.name) if summed else names
-        lists: dict[tuple[Value, ...], list[Value]] = {}
-        counts: dict[tuple[Value, ...], int] = {}
-        for values in rows._pairs(wanted):
-            key = self._key(values[: len(names)])
-            counts[key] = counts.get(key, 0) + 1
-            if summed:
-                lists.setdefault(key, []).append(values[-1])
-        for key, count in counts.items():
-            yield key, (_add(summed, iter(lists[key])) if summed else (count, 0))
-
-    def _in_sql(self, summed: Column | None) -> list[tuple[tuple[Value, ...], tuple[int, Any]]]:
-        heads = [
-            quoted(column.name) if part is None else f"substr({quoted(column.name)}, 1, {part})"
-            for column, part in zip(self._columns, self._parts, strict=True)
-        ]
-        totals = "count(*), 0"
-        if summed:
-            number = f"CASE WHEN typeof({quoted(summed.name)}) = 'integer' THEN {quoted(summed.name)} END"
-            totals = f"count({number}), coalesce(sum({number}), 0)"
-        places = ", ".join(str(number + 1) for number in range(len(heads)))
-        sql, parameters = self._rows._sql(f"{', '.join(heads)}, {totals}", f"GROUP BY {places}")
-        found = []
-        for values in self._rows._db._query(sql, parameters):
-            found.append((self._key(values[:-2]), (cast("int", values[-2]), values[-1])))
-        return found
-
-    def _key(self, values: tuple[Value, ...]) -> tuple[Value, ...]:
-        return tuple(
-            _canonical(column, value) if part is None else (None if value is None else str(value)[:part])
-            for column, part, value in zip(self._columns, self._parts, values, strict=True)
-        )
-
-    def _python(self, key: tuple[Value, ...]) -> Any:
-        values = tuple(
-            column.python(value) if part is None else value
-            for column, part, value in zip(self._columns, self._parts, key, strict=True)
-        )
-        plain = tuple(value if _hashable(value) else str(value) for value in values)
-        return plain[0] if len(plain) == 1 else plain
-
-
 def _sorter(place: int, nocase: bool) -> Callable[[Stored], tuple[int, Any]]:
     return lambda stored: sort_key(stored.values[place], nocase)
-
-
-def _hashable(value: Any) -> bool:
-    return not isinstance(value, (dict, list))
-
-
-def _canonical(column: Column, value: Value) -> Value:
-    """1 and 1.0 are one group in SQL: give both one face."""
-    if isinstance(value, float) and value.is_integer() and column.kind is not Kind.REAL:
-        return int(value)
-    return float(value) if column.kind is Kind.REAL and isinstance(value, int) else value
-
-
-def _kept_as_int(column: Column) -> bool:
-    return column.kind in (Kind.INTEGER, Kind.BOOLEAN) or (column.kind is Kind.DECIMAL and column.scale is not None)
-
-
-def _add(column: Column, values: Iterator[Value]) -> tuple[int, Any]:
-    """Count and exact sum (store form; Decimal for decimals without a scale) of the values that fit `column`."""
-    if column.kind is Kind.REAL:
-        floats = [float(value) for value in values if isinstance(value, (int, float))]
-        return len(floats), _float_sum(floats)
-    if _kept_as_int(column):
-        whole = [value for value in values if isinstance(value, int)]
-        return len(whole), sum(whole)
-    with localcontext() as context:
-        context.prec = _EXACT_DIGITS
-        numbers = [to_python(column.kind, value) for value in values if value is not None and column.fits(value)]
-        return len(numbers), sum(numbers, Decimal(0))
-
-
-def _plus(column: Column | None, left: Any, right: Any) -> Any:
-    if column is None or _kept_as_int(column):
-        return left + right
-    if column.kind is Kind.REAL:
-        return _float_sum([left, right])
-    with localcontext() as context:
-        context.prec = _EXACT_DIGITS
-        return left + right
-
-
-def _float_sum(values: list[float]) -> float:
-    """The correctly rounded sum, the same in whatever order the values come."""
-    try:
-        return math.fsum(values)
-    except OverflowError:
-        return math.inf if sum(value > 0 for value in values) * 2 >= len(values) else -math.inf
-    except ValueError:
-        return math.nan
-
-
-def _sum_python(column: Column, total: Any) -> Any:
-    if column.kind is Kind.DECIMAL and column.scale is not None:
-        return _scaled(total, column.scale)
-    if column.kind is Kind.REAL:
-        return float(total)
-    return Decimal(total) if column.kind is Kind.DECIMAL else total
-
-
-def _scaled(total: int, scale: int) -> Decimal:
-    with localcontext() as context:
-        context.prec = _EXACT_DIGITS
-        return Decimal(total).scaleb(-scale)
-
-
-def _mean(column: Column, count: int, total: Any) -> Any:
-    if not count:
-        return None
-    if column.kind is Kind.REAL:
-        return float(total) / count
-    return Decimal(_sum_python(column, total)) / count

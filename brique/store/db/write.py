@@ -69,7 +69,10 @@ class WriteDb(Db):
         held = self._now_of(access, row).row(access.spec)
         before = {column.name: held[column.name] for column in access.spec.columns if not column.generated}
         self._ask(Change(table=access.spec.name, key=row.row_key, before=before, after=None))
-        self._overlay.setdefault(access.spec.name, {})[row.row_key] = None
+        if self._asked(access.spec.name, row.row_key):
+            self._overlay.setdefault(access.spec.name, {})[row.row_key] = None
+        else:
+            self._overlay.get(access.spec.name, {}).pop(row.row_key, None)
 
     # inside
 
@@ -77,8 +80,15 @@ class WriteDb(Db):
         return self._overlay.get(table, {})
 
     def _lay(self, access: Access, stored: Stored) -> Table:
-        self._overlay.setdefault(access.spec.name, {})[stored.key] = stored
+        if self._asked(access.spec.name, stored.key):
+            self._overlay.setdefault(access.spec.name, {})[stored.key] = stored
+        else:  # changed back: the row is as it was
+            self._overlay.get(access.spec.name, {}).pop(stored.key, None)
+            stored = self._stored_row(access, stored.key) or stored
         return self._row(access, stored, set())
+
+    def _asked(self, table: str, key: str) -> bool:
+        return any(change.key == key and change.table == table for change in self.changes)
 
     def _writable(self, access: Access) -> Access:
         if not access.spec.writable:
