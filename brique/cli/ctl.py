@@ -29,9 +29,8 @@ def status(data: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    for watcher in found["watchers"]:
-        for process in watcher["processes"]:
-            click.echo(_line(process))
+    for process in found["processes"]:
+        click.echo(_line(process))
 
 
 def _line(process: dict[str, Any]) -> str:

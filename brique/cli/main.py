@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from brique.cli import backup, ctl, demo, new, outbox, up, users
+from brique.cli import backup, ctl, demo, new, outbox, settings, up, users
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 
@@ -24,6 +24,7 @@ for command in (
     demo.demo,
     outbox.outbox,
     users.users,
+    settings.settings,
     ctl.ctl,
     backup.backup,
     backup.verify,
