@@ -1,45 +1,50 @@
 """Pages of lists: any sort, filter, search and depth in about the same short time.
 
-Theory of operation. A page is found by the cheapest of three plans, all of which give the same rows.
-*Gather*: few rows pass one of the conditions (its index tells, counted up to a limit): read those, test, sort.
-*Walk with a sieve*: some thousands pass: walk the index of the sort, which holds each row's number, and read only rows
-whose number an index of a condition has given. *Walk*: many pass: walk the index of the sort and test each row; the
-page fills soon. A walk is given a number of steps; when it has used them up (the rows that pass lie far from the
-start) the rows are gathered after all. Pages are cut by value and number of the last row, so depth costs nothing.
+Theory of operation. A page is found by the way that `plans` holds for the cheapest; all ways give the same rows.
+*Gather*: read the rows that the index of a condition gives, test, sort. *Sieve*: walk the index of the sort, which
+holds each row's number, and read only rows whose number the indexes of conditions have given. *Walk*: walk the index
+of the sort and test each row; good when many pass. A walk that takes far longer than foreseen (the rows that pass lie
+far from where it starts) is given up for the next way. Pages are cut by value and number of the last row, so depth
+costs nothing. Within one value rows stand in the order of their numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import apsw
 
-from brique.errors import BadInput
+from brique.errors import BadInput, TooMuch
 from brique.schema import Value
 from brique.store import cursors
-from brique.store.conditions import Condition
+from brique.store.conditions import Bound, Condition
 from brique.store.cursors import Place
 from brique.store.layout import Layout, sortable
+from brique.store.plans import COUNTED_FIRST, COUNTED_MAX, Plan, Sized, Way, plans
 from brique.store.query import ListQuery
 from brique.store.rows import Rows, StoredRow
 
 COUNT_MAX = 10_000
 """Rows are counted up to here; beyond, a count says that there are more."""
 LIMIT_MAX = 10_000
-_GATHER_MAX = 1_500
-_SIEVE_MAX = 20_000
-_WALK_STEPS = 400_000  # virtual machine steps, about 5 ms
-_VERIFY_MAX = 1_500
+SECONDS_MAX = 10.0
+"""Processor time for one page; beyond, TooMuch."""
+_COUNTED_ONE_BY_ONE_MAX = 2_000
+_COUNTED_SLOWLY_MAX = 500
+_CHECK_STEPS = 1_000  # of SQLite's machine, between looks at the clock
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of the sort order: rows that pass `test`, in order."""
+    """A stretch of the sort order: rows that pass `test`, in order. `begins`: it begins at a value."""
 
     test: str
-    bound: tuple[Any, ...] = ()
+    bound: Bound = ()
+    begins: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +70,20 @@ class Order:
         way = " DESC" if self.descending else ""
         return f"{self.term}{way}, _id{way}" if self.column else f"_id{way}"
 
-    def source(self) -> str:
-        table = self.layout.table
-        return f"{table} INDEXED BY {self.layout.index(self.column)}" if self.column else f"{table} NOT INDEXED"
-
     def value(self, row: StoredRow) -> Value:
         return row.values[self.column] if self.column else None
 
     def segments(self, place: Place | None) -> list[Segment]:
         """The stretches past `place`, in order. NULL is the least value."""
         if place is None:
-            return [Segment("1")]
+            return [Segment("1", begins=False)]
         sign = "<" if self.descending else ">"
         if self.column is None:
             return [Segment(f"_id {sign} ?", (place.id,))]
         term = self.term
         if place.value is None:
             result = [Segment(f"{term} IS NULL AND _id {sign} ?", (place.id,))]
-            return result if self.descending else [*result, Segment(f"{term} IS NOT NULL")]
+            return result if self.descending else [*result, Segment(f"{term} IS NOT NULL", begins=False)]
         result = [
             Segment(f"{term} = ? AND _id {sign} ?", (place.value, place.id)),
             Segment(f"{term} {sign} ?", (place.value,)),
@@ -121,6 +122,7 @@ class Browse:
         self._total = total
         self._conditions = list(conditions)
         self._query = query
+        self._sizes: dict[Condition, Sized] = {}
         self.order = order_of(rows.layout, query)
 
     # -- a page -------------------------------------------------------------------------------------------------------
@@ -165,13 +167,7 @@ class Browse:
     def _fetch(self, order: Order, place: Place | None, limit: int, backwards: bool) -> list[StoredRow]:
         if not self._query.pending_first:
             return self._part(order, place, limit, self._conditions)
-        top = Condition(
-            "_pending > 0",
-            (),
-            f"SELECT _id FROM {self._layout.table} INDEXED BY {self._layout.index('_pending')} WHERE _pending > 0",  # noqa: S608
-            exact=True,
-        )
-        parts = [[top, *self._conditions], [*self._conditions, Condition("_pending = 0")]]
+        parts = self._halves()
         if backwards:
             parts.reverse()
         start = 0
@@ -184,81 +180,112 @@ class Browse:
                 break
         return found
 
-    # -- plans --------------------------------------------------------------------------------------------------------
+    def _halves(self) -> list[list[Condition]]:
+        """The conditions of the rows on top, which are pending, and of the rest."""
+        index = self._layout.index("_pending")
+        ids = f"SELECT _id FROM {self._layout.table} INDEXED BY {index} WHERE _pending > 0"  # noqa: S608
+        top = Condition("_pending > 0", (), ids, exact=True)
+        return [[top, *self._conditions], [*self._conditions, Condition("_pending = 0")]]
+
+    # -- ways ---------------------------------------------------------------------------------------------------------
 
     def _part(self, order: Order, place: Place | None, limit: int, conditions: Sequence[Condition]) -> list[StoredRow]:
-        segments = order.segments(place)
-        best, size = self._best(conditions)
-        if best is not None and size <= _GATHER_MAX:
-            return self._gather(order, segments, limit, conditions, best)
-        if best is not None and best.column is not None and best.column == order.column:
-            # The index of the sort serves the condition as well: the rows that pass lie together.
-            return self._walk(order, segments, limit, conditions, None)
-        sieve = best if best is not None and size <= _SIEVE_MAX else None
-        try:
-            return self._walk(order, segments, limit, conditions, sieve, steps=_WALK_STEPS if best else 0)
-        except apsw.InterruptError:
-            assert best is not None
-            return self._gather(order, segments, limit, conditions, best)
+        own = [c for c in conditions if c.column is not None and c.column == order.column and c.ids is not None]
+        pin = next((c for c in own if c.pinned), None)
+        if pin is not None:
+            # One value in the column of the sort: rows stand by their numbers, as the index has them.
+            order = Order(self._layout, None, order.descending)
+        stretch = next((c for c in own if c.lower or c.upper), None) if pin is None else None
+        sized, total = self._sized(conditions), self._total
+        served = pin or stretch
+        others = [c for c in conditions if c is not served]
+        if served is not None:
+            own_size = next(one for one in sized if one.condition is served)
+            total = total if own_size.more else min(total, max(1, own_size.size))
+            sized = [one for one in sized if one.condition is not served]
+        for plan in plans(others, sized, total, limit):
+            try:
+                with _Budget(self._connection, plan.budget):
+                    if plan.way is Way.GATHER:
+                        return self._gather(order, place, limit, conditions, plan)
+                    return self._walk(order, place, limit, others, pin, stretch, plan.sieves)
+            except apsw.InterruptError:
+                continue
+        raise TooMuch("This list takes too long to put together.", try_this="Ask for fewer rows with another filter.")
 
-    def _best(self, conditions: Sequence[Condition]) -> tuple[Condition | None, int]:
-        """The condition whose index gives the fewest rows, and how many, counted to a limit."""
-        best, least = None, _SIEVE_MAX + 1
+    def _sized(self, conditions: Iterable[Condition]) -> list[Sized]:
+        """How many rows the index of each condition gives, the least first, counted no further than it matters."""
         usable = [c for c in conditions if c.ids is not None]
-        for condition in sorted(usable, key=lambda c: c.column is None):
-            size = self._count_ids(condition, least)
-            if best is None or size < least:
-                best, least = condition, size
-        return best, least
+        if len(usable) > 1:
+            first = [self._counted(c, COUNTED_FIRST) for c in usable]
+            if not all(one.more for one in first):
+                return sorted(first, key=lambda one: (one.more, one.size))
+        return sorted((self._counted(c, COUNTED_MAX) for c in usable), key=lambda one: (one.more, one.size))
 
-    def _count_ids(self, condition: Condition, upto: int) -> int:
-        row = self._execute(
-            f"SELECT count(*) FROM ({condition.ids} LIMIT ?)",  # noqa: S608
-            (*condition.ids_bound, upto),
-        ).fetchone()
-        return int(row[0])
+    def _counted(self, condition: Condition, most: int) -> Sized:
+        known = self._sizes.get(condition)
+        if known is not None and (not known.more or known.size >= most):
+            return known
+        began = time.thread_time()
+        bound, numbers = (*condition.ids_bound, most + 1), None
+        if condition.costly:
+            numbers = array("q", [number for (number,) in self._execute(f"{condition.ids} LIMIT ?", bound)])
+            size = len(numbers)
+        else:
+            size = self._execute(f"SELECT count(*) FROM ({condition.ids} LIMIT ?)", bound).fetchone()[0]  # noqa: S608
+        took, more = (time.thread_time() - began) * 1e6, size > most
+        self._sizes[condition] = sized = Sized(condition, min(size, most), more, took, None if more else numbers)
+        return sized
 
     def _gather(
-        self,
-        order: Order,
-        segments: Sequence[Segment],
-        limit: int,
-        conditions: Sequence[Condition],
-        best: Condition,
+        self, order: Order, place: Place | None, limit: int, conditions: Sequence[Condition], plan: Plan
     ) -> list[StoredRow]:
-        tests, bound = _all_of(c for c in conditions if not (c is best and c.exact))
+        assert plan.lead is not None
+        lead = plan.lead
+        where, bound = _sieved(plan.sieves)
+        done = [one.condition for one in (lead, *plan.sieves) if one.condition.exact]
+        tests, tests_bound = _all_of(c for c in conditions if not any(c is one for one in done))
+        segments = order.segments(place)
         past = " OR ".join(f"({segment.test})" for segment in segments)
+        past_bound = tuple(value for segment in segments for value in segment.bound)
         query = (
-            f"{self._layout.select} WHERE _id IN ({best.ids}) AND ({past}) AND {tests} "
+            f"{self._layout.select} WHERE _id IN ({lead.ids}){where} AND ({past}) AND {tests} "
             f"ORDER BY {order.clause()} LIMIT ?"
         )
-        past_bound = tuple(value for segment in segments for value in segment.bound)
-        return self._run(query, (*best.ids_bound, *past_bound, *bound, limit))
+        return self._found(query, (*lead.ids_bound, *bound, *past_bound, *tests_bound, limit))
 
     def _walk(
         self,
         order: Order,
-        segments: Sequence[Segment],
+        place: Place | None,
         limit: int,
         conditions: Sequence[Condition],
-        sieve: Condition | None,
-        steps: int = 0,
+        pin: Condition | None,
+        stretch: Condition | None,
+        sieves: Sequence[Sized],
     ) -> list[StoredRow]:
-        tests, bound = _all_of(c for c in conditions if not (c is sieve and c.exact))
-        sieved, sieve_bound = "", tuple[Any, ...]()
-        if sieve is not None:
-            sieved, sieve_bound = f" AND +_id IN ({sieve.ids})", sieve.ids_bound
-        head = f"SELECT _id, _key, _version, _pending, {self._layout.columns} FROM {order.source()}"  # noqa: S608
+        done = [one.condition for one in sieves if one.condition.exact]
+        tests, bound = _all_of((c for c in conditions if not any(c is one for one in done)), fenced=True)
+        sieved, sieved_bound = _sieved(sieves)
+        source, clause = self._source(order, pin)
+        head = f"SELECT _id, _key, _version, _pending, {self._layout.columns} FROM {source} WHERE "  # noqa: S608
         found: list[StoredRow] = []
-        with _Budget(self._connection, steps):
-            for segment in segments:
-                query = f"{head} WHERE {segment.test}{sieved} AND {tests} ORDER BY {order.clause()} LIMIT ?"
-                found += self._run(query, (*segment.bound, *sieve_bound, *bound, limit - len(found)))
-                if len(found) >= limit:
-                    break
+        for segment in order.segments(place):
+            within, within_bound = _within(segment, order, pin, stretch)
+            query = f"{head}{segment.test}{within}{sieved} AND {tests} ORDER BY {clause} LIMIT ?"
+            values = (*segment.bound, *within_bound, *sieved_bound, *bound, limit - len(found))
+            found += self._found(query, values)
+            if len(found) >= limit:
+                break
         return found
 
-    def _run(self, query: str, bound: tuple[Any, ...]) -> list[StoredRow]:
+    def _source(self, order: Order, pin: Condition | None) -> tuple[str, str]:
+        """What to walk, and how it is sorted."""
+        table, column = self._layout.table, pin.column if pin is not None else order.column
+        source = f"{table} INDEXED BY {self._layout.index(column)}" if column else f"{table} NOT INDEXED"
+        return source, order.clause()
+
+    def _found(self, query: str, bound: Bound) -> list[StoredRow]:
         stored = self._rows.stored
         return [stored(record) for record in self._execute(query, bound)]
 
@@ -268,16 +295,20 @@ class Browse:
         """How many rows pass, and whether that is exact."""
         if not self._conditions:
             return self._total, True
-        best, size = self._best(self._conditions)
-        if best is None:
+        sized = self._sized(self._conditions)
+        known = [one for one in sized if not one.more]
+        if not known:
             return min(self._total, COUNT_MAX), False
-        if size > COUNT_MAX:
-            return COUNT_MAX, False
-        if best.exact and len(self._conditions) == 1:
-            return size, True
-        if size > _VERIFY_MAX:
-            return size, False
-        return self.count_all(), True
+        least = known[0]
+        if least.condition.exact and len(self._conditions) == 1:
+            return (least.size, True) if least.size <= COUNT_MAX else (COUNT_MAX, False)
+        slow = any(c.slow for c in self._conditions)
+        if least.size <= (_COUNTED_SLOWLY_MAX if slow else _COUNTED_ONE_BY_ONE_MAX):
+            return self.count_all(), True
+        share = 1.0
+        for one in sized[1:]:
+            share *= one.share(self._total)
+        return min(int(least.size * share), COUNT_MAX), False
 
     def count_all(self) -> int:
         """How many rows pass, exactly, however long it takes."""
@@ -285,38 +316,32 @@ class Browse:
         row = self._execute(f"SELECT count(*) FROM {self._layout.table} WHERE {where}", bound).fetchone()  # noqa: S608
         return int(row[0])
 
-    def where(self) -> tuple[str, tuple[Any, ...]]:
+    def where(self) -> tuple[str, Bound]:
         """All conditions as one SQL test, led by the best index."""
-        tests, bound = _all_of(self._conditions)
-        best, size = self._best(self._conditions)
-        if best is None or size > _SIEVE_MAX:
-            return tests, bound
-        return f"_id IN ({best.ids}) AND {tests}", (*best.ids_bound, *bound)
+        sized = self._sized(self._conditions)
+        if not sized or sized[0].more:
+            return _all_of(self._conditions, fenced=True)
+        lead = sized[0]
+        tests, bound = _all_of(c for c in self._conditions if not (c is lead.condition and c.exact))
+        return f"_id IN ({lead.ids}) AND {tests}", (*lead.ids_bound, *bound)
 
     def stream(self, batch: int) -> Iterator[list[StoredRow]]:
         """All rows that pass, in order, some at a time."""
-        parts = [self._conditions]
-        if self._query.pending_first:
-            parts = [
-                [Condition("_pending > 0"), *self._conditions],
-                [*self._conditions, Condition("_pending = 0")],
-            ]
-        for conditions in parts:
+        for conditions in self._halves() if self._query.pending_first else [self._conditions]:
             yield from self._stream_part(conditions, batch)
 
     def _stream_part(self, conditions: Sequence[Condition], batch: int) -> Iterator[list[StoredRow]]:
-        tests, bound = _all_of(conditions)
-        best, size = self._best(conditions)
-        if best is not None and size <= _SIEVE_MAX:
-            query = f"{self._layout.select} WHERE _id IN ({best.ids}) AND {tests} ORDER BY {self.order.clause()}"
-            bound = (*best.ids_bound, *bound)
+        sized = self._sized(conditions)
+        if sized and not sized[0].more:
+            lead = sized[0]
+            tests, bound = _all_of(c for c in conditions if not (c is lead.condition and c.exact))
+            head, bound = f"{self._layout.select} WHERE _id IN ({lead.ids}) AND", (*lead.ids_bound, *bound)
         else:
-            head = f"SELECT _id, _key, _version, _pending, {self._layout.columns} FROM {self.order.source()}"  # noqa: S608
-            query = f"{head} WHERE {tests} ORDER BY {self.order.clause()}"
-        cursor = self._execute(query, bound)
-        stored = self._rows.stored
-        rows: list[StoredRow] = []
-        for record in cursor:
+            tests, bound = _all_of(conditions, fenced=True)
+            source, _ = self._source(self.order, None)
+            head = f"SELECT _id, _key, _version, _pending, {self._layout.columns} FROM {source} WHERE"  # noqa: S608
+        stored, rows = self._rows.stored, list[StoredRow]()
+        for record in self._execute(f"{head} {tests} ORDER BY {self.order.clause()}", bound):
             rows.append(stored(record))
             if len(rows) >= batch:
                 yield rows
@@ -325,23 +350,45 @@ class Browse:
             yield rows
 
 
-def _all_of(conditions: Any) -> tuple[str, tuple[Any, ...]]:
-    chosen = list(conditions)
-    tests = " AND ".join(condition.test for condition in chosen) or "1"
+def _all_of(conditions: Iterable[Condition], *, fenced: bool = False) -> tuple[str, Bound]:
+    """All tests as one, the slow ones last. `fenced`: SQLite must not use an index for any of them."""
+    chosen = sorted(conditions, key=lambda condition: condition.slow)
+    tests = " AND ".join(f"+({c.test})" if fenced else c.test for c in chosen) or "1"
     return tests, tuple(value for condition in chosen for value in condition.bound)
 
 
-class _Budget:
-    """Interrupts what runs inside it after so many steps of SQLite's machine; 0 is no limit."""
+def _sieved(sieves: Sequence[Sized]) -> tuple[str, Bound]:
+    """A test that lets pass only rows with the numbers given; + keeps SQLite from looking rows up by them."""
+    text = "".join(f" AND +_id IN ({one.ids})" for one in sieves)
+    return text, tuple(value for one in sieves for value in one.ids_bound)
 
-    def __init__(self, connection: apsw.Connection, steps: int) -> None:
+
+def _within(segment: Segment, order: Order, pin: Condition | None, stretch: Condition | None) -> tuple[str, Bound]:
+    """What else bounds a walk: the value that the index is pinned to, the far end of a stretch (and its near end)."""
+    if pin is not None:
+        return f" AND {pin.test}", pin.bound
+    if stretch is None:
+        return "", ()
+    near, far = (stretch.upper, stretch.lower) if order.descending else (stretch.lower, stretch.upper)
+    parts = []
+    if near is not None:
+        # Where the segment begins at a value of its own, SQLite must not begin at the stretch's.
+        parts.append((f" AND +({near.test})" if segment.begins else f" AND {near.test}", near.bound))
+    if far is not None:
+        parts.append((f" AND {far.test}", far.bound))
+    return "".join(text for text, _ in parts), tuple(value for _, bound in parts for value in bound)
+
+
+class _Budget:
+    """Interrupts what runs inside it after so many microseconds of processor time, at the latest at the end of all."""
+
+    def __init__(self, connection: apsw.Connection, microseconds: float | None) -> None:
         self._connection = connection
-        self._steps = steps
+        self._seconds = SECONDS_MAX if microseconds is None else min(microseconds / 1e6, SECONDS_MAX)
 
     def __enter__(self) -> None:
-        if self._steps:
-            self._connection.set_progress_handler(lambda: True, self._steps)
+        end = time.thread_time() + self._seconds
+        self._connection.set_progress_handler(lambda: time.thread_time() > end, _CHECK_STEPS)
 
     def __exit__(self, *_: object) -> None:
-        if self._steps:
-            self._connection.set_progress_handler(None)
+        self._connection.set_progress_handler(None)

@@ -46,7 +46,7 @@ def decode(cursor: str, sort: str) -> Place:
             raise ValueError
         raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         written, value, identity, pending, cut = msgspec.msgpack.decode(
-            raw, type=tuple[str, Any, Annotated[int, Meta(ge=0, lt=2**63)], bool, bool]
+            raw, type=tuple[str, Any, Annotated[int, Meta(ge=0, le=2**63 - 1)], bool, bool]
         )
         if written != sort or not _storable(value):
             raise ValueError

@@ -27,6 +27,7 @@ CREATE TABLE table_state(
   fault TEXT NOT NULL DEFAULT '', loading TEXT NOT NULL DEFAULT '',
   rows_done INTEGER NOT NULL DEFAULT 0, rows_total INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE TABLE sample(table_name TEXT PRIMARY KEY, generation INTEGER NOT NULL, grams BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE backend_state(
   name TEXT PRIMARY KEY, state TEXT NOT NULL DEFAULT 'live', since TEXT, confirmed_at TEXT,
   last_error TEXT NOT NULL DEFAULT '', next_try TEXT, rung TEXT NOT NULL DEFAULT '',

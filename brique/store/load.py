@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brique import errors
 from brique.schema import Row
+from brique.store import sample
 from brique.store.connection import first
 from brique.store.layout import Layout, quoted
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _SMALL = 2_000  # rows: loaded in one transaction
 _STEP_SECONDS = 0.05
 _ROWS_STEP_MAX = 50_000
-_MERGE_PAGES = 2_000
+_MERGE_PAGES = 500
 
 
 class Load:
@@ -114,6 +115,7 @@ class Load:
                 self._progress("indexes", self._total)
             yield
         if self._new.searchable:
+            self._take_sample()
             yield from self._chunks("search", self._index_text)
             yield from self._merge()
         self._publish()
@@ -156,15 +158,33 @@ class Load:
     def _index_text(self, low: int, high: int) -> None:
         if not self._new.searchable or not self._new.search_columns:
             return
-        staged = [row[1] for row in self._run(f"PRAGMA {quoted(self._stage)}.table_info(row)")]
-        text = "_search"
-        if text not in staged:
-            text = f"brique_document({', '.join(map(quoted, self._new.search_columns))})"
+        text = self._text()
         self._run(
             f"INSERT INTO {self._new.search}(rowid, text) SELECT rowid, {text} FROM {self._source} "  # noqa: S608
             f"WHERE rowid > ? AND rowid <= ? AND {text} <> '' ORDER BY rowid",
             (low, high),
         )
+
+    def _take_sample(self) -> None:
+        """Keep what guides searches: which trigrams are frequent."""
+        every = max(1, self._last // sample.ROWS)
+        found = self._run(
+            f"WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + {every} FROM n WHERE id < {self._last}) "  # noqa: S608
+            f"SELECT {self._text()} FROM n JOIN {self._source} AS r ON r.rowid = n.id"
+        )
+        packed = sample.pack([text for (text,) in found])
+        with self._store.transaction():
+            self._run(
+                "INSERT OR REPLACE INTO sample(table_name, generation, grams) VALUES (?, ?, ?)",
+                (self._new.spec.name, self._new.generation, packed),
+            )
+
+    def _text(self) -> str:
+        """The document of a stage row: made by the stage's writer, else here."""
+        staged = [row[1] for row in self._run(f"PRAGMA {quoted(self._stage)}.table_info(row)")]
+        if "_search" in staged:
+            return "_search"
+        return f"brique_document({', '.join(map(quoted, self._new.search_columns))})"
 
     def _merge(self) -> Iterator[None]:
         """Bring the search index into few segments, a piece at a time."""

@@ -24,6 +24,7 @@ from brique.store.ledger import unpacked
 from brique.store.query import Filter, ListPage, ListQuery
 from brique.store.representations import Representations
 from brique.store.rows import Rows, StoredRow
+from brique.store.sample import Sample
 from brique.store.states import BackendState, TableState
 
 _REFERRED_MAX = 20  # target rows for a search to go by references
@@ -62,6 +63,7 @@ class Reader:
         self._depth = 0
         self._known: dict[str, tuple[TableState, Rows]] = {}
         self._layouts: dict[tuple[str, int], Rows] = {}
+        self._samples: dict[tuple[str, int], Sample | None] = {}
 
     @classmethod
     def over(cls, connection: apsw.Connection, specs: Mapping[str, TableSpec]) -> Reader:
@@ -121,6 +123,7 @@ class Reader:
             self._connection.close()
             self._connection = None
             self._layouts.clear()
+            self._samples.clear()
 
     def _table(self, table: str) -> tuple[TableState, Rows]:
         """State and rows of a table in the current snapshot. Raises NotFound."""
@@ -141,6 +144,14 @@ class Reader:
     def _searchable(self, spec: TableSpec, generation: int) -> bool:
         name = Layout(spec, generation).search_name
         return self._one("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)) is not None
+
+    def _sample(self, layout: Layout) -> Sample | None:
+        """The sample that guides searches of a table, kept for its generation."""
+        place = (layout.spec.name, layout.generation)
+        if place not in self._samples:
+            row = self._one("SELECT grams FROM sample WHERE table_name = ? AND generation = ?", place)
+            self._samples[place] = Sample(row[0]) if row is not None else None
+        return self._samples[place]
 
     def _one(self, query: str, bound: Sequence[Any] = ()) -> Any:
         assert self._connection is not None
@@ -237,7 +248,7 @@ class Reader:
                 for record in self._db.execute(query, condition.bound):
                     row = rows.stored(record)
                     found[row.key] = row
-        for record in self._db.execute(layout.matching, (search.match(text), _LOOKED_AT_MAX)):
+        for record in self._db.execute(layout.matching, (search.match(text, self._sample(layout))[0], _LOOKED_AT_MAX)):
             row = rows.stored(record)
             found[row.key] = row
         return list(found.values())
@@ -317,9 +328,12 @@ class Reader:
 
     def _browse(self, table: str, query: ListQuery) -> Browse:
         state, rows = self._table(table)
-        tests = [conditions.of_filter(rows.layout, wanted) for wanted in query.filters]
+        sample = self._sample(rows.layout) if query.search or query.filters else None
+        tests = conditions.of_filters(rows.layout, query.filters, sample)
         if query.search:
-            found = conditions.of_search(rows.layout, query.search, lambda: self._referring(rows.layout, query.search))
+            found = conditions.of_search(
+                rows.layout, query.search, lambda: self._referring(rows.layout, query.search), sample
+            )
             tests += [found] if found is not None else []
         return Browse(self._db, rows, state.rows, tests, query)
 
@@ -342,7 +356,8 @@ class Reader:
         layout = rows.layout
         if not layout.searchable or reference.target_columns[0] not in layout.spec.by_name:
             return []
-        found = self._db.execute(layout.matching, (search.match(question), _REFERRED_MAX * 2 + 1)).fetchall()
+        matching, _ = search.match(question, self._sample(layout))
+        found = self._db.execute(layout.matching, (matching, _REFERRED_MAX * 2 + 1)).fetchall()
         if len(found) > _REFERRED_MAX * 2:
             return []
         values = []

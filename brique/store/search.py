@@ -8,31 +8,51 @@ brings is checked against the document (`found`); a single trigram needs no chec
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from brique.schema import Value, fold
+from brique.store.sample import Sample, chosen
 
 MARK = "\x02"
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _CUT = str.maketrans({"\x00": " ", MARK: " "})
 _DOCUMENT_CHARS_MAX = 20_000  # of one row's texts; what lies beyond is not found
 _WORDS_MAX = 12
 _WORD_CHARS_MAX = 60
-_TRIGRAMS_MAX = 8
-"""More would cost more to read than they sort out: the check does the rest."""
 _SEPARATOR = MARK + MARK
 
 
 def document(values: tuple[Value, ...]) -> str:
     """The text under which a row with these texts is found."""
-    text = " ".join([value if type(value) is str else str(value) for value in values if _searchable(value)])
-    if len(text) > _DOCUMENT_CHARS_MAX:
-        text = text[:_DOCUMENT_CHARS_MAX]
-    words = fold(text.translate(_CUT)).split()
+    words = _text(values).split()
     return _SEPARATOR + _SEPARATOR.join(words) if words else ""
 
 
-def _searchable(value: Value) -> bool:
-    return value is not None and type(value) is not bytes
+def _text(values: tuple[Value, ...]) -> str:
+    """All texts of a row as one, folded, within its limit."""
+    texts = [v if type(v) is str else str(v) for v in values if v is not None and type(v) is not bytes]
+    text = " ".join(texts)
+    if len(text) > _DOCUMENT_CHARS_MAX:
+        text = text[:_DOCUMENT_CHARS_MAX]
+    if "\x00" in text or MARK in text:
+        text = text.translate(_CUT)
+    return folded(text)
+
+
+def folded(text: str) -> str:
+    """`fold(text)`, fast for texts of which only some letters are not ASCII."""
+    return text.lower() if text.isascii() else _NOT_ASCII.sub(_fold_run, text).lower()
+
+
+def _fold_run(run: re.Match[str]) -> str:
+    return _folded_run(run[0])
+
+
+@lru_cache(maxsize=16_384)
+def _folded_run(run: str) -> str:
+    return fold(run)
 
 
 def document_of(*values: Value) -> str:
@@ -54,8 +74,13 @@ def _needles(question: str) -> tuple[str, ...]:
 
 def found(question: str, values: tuple[Value, ...]) -> bool:
     """Whether a row with these texts answers the question."""
-    text = document(values)
-    return all(needle in text for needle in _needles(question))
+    needles = _needles(question)
+    text = _text(values)
+    for needle in needles:
+        if needle[0] == MARK:
+            text = _SEPARATOR + _SEPARATOR.join(text.split())
+            break
+    return all(needle in text for needle in needles)
 
 
 def found_in(*given: Value) -> bool:
@@ -68,33 +93,29 @@ def contained_in(*given: Value) -> bool:
     return contains(given[0], str(given[1]))
 
 
-def contains(value: Value, folded: str) -> bool:
-    """Whether `value` written as text contains `folded`, without case and accents."""
-    return value is not None and type(value) is not bytes and folded in fold(str(value))
+def contains(value: Value, part: str) -> bool:
+    """Whether `value` written as text contains `part` (folded), without case and accents."""
+    return value is not None and type(value) is not bytes and part in folded(str(value))
 
 
 def _trigrams(word: str) -> list[str]:
     if len(word) < 3:
         return [(_SEPARATOR + word)[-3:]]
-    grams = list(dict.fromkeys(word[i : i + 3] for i in range(len(word) - 2)))
-    if len(grams) <= _TRIGRAMS_MAX:
-        return grams
-    step = (len(grams) - 1) / (_TRIGRAMS_MAX - 1)
-    return [grams[round(i * step)] for i in range(_TRIGRAMS_MAX)]
+    return list(dict.fromkeys(word[place : place + 3] for place in range(len(word) - 2)))
 
 
-def match(question: str) -> str:
-    """The question for FTS5; "" when it has no word."""
-    grams = dict.fromkeys(gram for word in words(question) for gram in _trigrams(word))
-    return " ".join('"' + gram.replace('"', '""') + '"' for gram in list(grams)[:16])
+def match(question: str, sample: Sample | None = None) -> tuple[str, bool]:
+    """The question for FTS5, "" when it has no word; and whether what FTS5 finds needs no check."""
+    asked = words(question)
+    grams = [gram for word in asked for gram in _trigrams(word)]
+    taken = chosen(grams, sample)
+    return _quoted(taken), len(taken) == len(set(grams)) and all(len(word) <= 3 for word in asked)
 
 
-def match_part(part: str) -> str:
+def match_part(part: str, sample: Sample | None = None) -> str:
     """For FTS5: rows whose texts may contain `part`, which may lie across words; "" when the index cannot help."""
-    grams = dict.fromkeys(g for w in words(part) if len(w) > 2 for g in _trigrams(w))
-    return " ".join('"' + gram.replace('"', '""') + '"' for gram in list(grams)[:16])
+    return _quoted(chosen([gram for word in words(part) if len(word) > 2 for gram in _trigrams(word)], sample))
 
 
-def exact(question: str) -> bool:
-    """Whether the search index alone decides the question."""
-    return all(len(word) <= 3 for word in words(question))
+def _quoted(grams: Iterable[str]) -> str:
+    return " ".join('"' + gram.replace('"', '""') + '"' for gram in grams)

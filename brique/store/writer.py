@@ -98,6 +98,7 @@ class Store:
                     self.connection.execute(f"DROP VIEW IF EXISTS {quoted('t_' + name)}")
                     self.connection.execute("DELETE FROM table_state WHERE table_name = ?", (name,))
                     self.connection.execute("DELETE FROM shadow WHERE table_name = ?", (name,))
+                    self.connection.execute("DELETE FROM sample WHERE table_name = ?", (name,))
             self.connection.execute("UPDATE table_state SET loading = '', rows_done = 0, rows_total = 0")
         valid = {
             f"t_{name}:{generation}"
