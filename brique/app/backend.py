@@ -1,7 +1,7 @@
-"""The process of one backend: replay its kept commands, refresh its tables, say how it is. One loop, one thread.
+"""The process of one backend: replay its kept commands, refresh its tables, say how it is.
 
-    woken by a command, by the time for a refresh, or by the end of a pause
-      └▶ down and pausing? wait │ ping │ replay what waits │ refresh when it is time
+    woken by a command, or by the end of a pause
+      └▶ down and pausing? wait │ ping │ replay what waits        (and beside it, in its own thread: refresh)
 
 Everything that touches the backend goes through the guard, so that a backend that accepts and never answers counts
 as down after its timeout; the breaker says when to try it again.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from brique.app.intranet import Declared
+from brique.app.refreshing import Refreshing
 from brique.backends import Backend, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
@@ -67,37 +68,53 @@ class BackendProcess:
             pause_min_seconds=settings.probe_seconds_min,
             pause_max_seconds=settings.probe_seconds_max,
         )
-        self.guard = Guard(
-            clock,
-            abort=self.backend.abort,
-            give_up=give_up,
-            on_slow=lambda seconds: self._say(state=str(Health.SLOW), last_error=f"no answer for {seconds:.0f} s"),
-            patience_seconds=settings.backend_timeout_seconds,
-        )
+        self._give_up = give_up
+        self.guard = self._new_guard()
         self.reader = Reader(settings.data / "store.db", declared.specs)
-        self.refresher = Refresher(
-            self.backend,
-            self.specs,
-            reader=self.reader,
-            folder=_stage_folder(settings.data, name),
-            send=channel.call,
-            guard=self.guard,
-            clock=clock,
-            read_seconds=settings.backend_timeout_seconds,
-        )
         self.replay: Replay | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._next_refresh = 0.0
+        self._saying = threading.Lock()
         self._told: dict[str, Any] = {}
+        self.refreshing = self._new_refreshing(declared)
+
+    def _new_guard(self) -> Guard:
+        return Guard(
+            self.clock,
+            abort=self.backend.abort,
+            give_up=self._give_up,
+            on_slow=lambda seconds: self._say(state=str(Health.SLOW), last_error=f"no answer for {seconds:.0f} s"),
+            patience_seconds=self.settings.backend_timeout_seconds,
+        )
+
+    def _new_refreshing(self, declared: Declared) -> Refreshing:
+        refresher = Refresher(
+            self.backend,
+            self.specs,
+            reader=Reader(self.settings.data / "store.db", declared.specs),
+            folder=_stage_folder(self.settings.data, self.name),
+            send=self.channel.call,
+            guard=self._new_guard(),
+            clock=self.clock,
+            read_seconds=self.settings.backend_timeout_seconds,
+            stopping=self._stopped.is_set,
+        )
+        return Refreshing(
+            refresher,
+            pause_seconds=self.spec.refresh_seconds,
+            clock=self.clock,
+            stopped=self._stopped,
+            is_live=lambda: self.breaker.health is not Health.DOWN,
+            failed=self._failed,
+            name=self.name,
+        )
 
     def on_event(self, topic: str, payload: Mapping[str, Any]) -> None:
         """What the engine broadcasts; wakes the loop when it is about this backend."""
-        if topic == "commands" and payload.get("backend") == self.name:
+        if (topic == "commands" and payload.get("backend") == self.name) or topic == "connected":
             self._wake.set()
         elif topic == "refresh" and payload.get("backend") in (self.name, ""):
-            self._next_refresh = 0.0
-            self._wake.set()
+            self.refreshing.now()
 
     def stop(self) -> None:
         """End the loop after the transaction in progress."""
@@ -106,6 +123,7 @@ class BackendProcess:
 
     def run(self) -> None:
         """Loop until `stop`."""
+        self.refreshing.start()
         try:
             while not self._stopped.is_set():
                 self._wake.wait(self._pause())
@@ -113,15 +131,15 @@ class BackendProcess:
                 if not self._stopped.is_set():
                     self._turn()
         finally:
-            self.refresher.close()
+            self._stopped.set()
+            self.refreshing.join()
+            self.refreshing.refresher.close()
             self.guard.stop()
             self.backend.close()
             self.reader.close()
 
     def _pause(self) -> float:
-        if self.breaker.health is Health.DOWN:
-            return min(_IDLE_SECONDS, self.breaker.seconds_left())
-        return max(0.0, min(_IDLE_SECONDS, self._next_refresh - self.clock.monotonic()))
+        return min(_IDLE_SECONDS, self.breaker.seconds_left()) if self.breaker.health is Health.DOWN else _IDLE_SECONDS
 
     def _turn(self) -> None:
         """One round; whatever goes wrong with the backend ends in the breaker, with the engine in a short pause."""
@@ -131,8 +149,6 @@ class BackendProcess:
             if self.breaker.health is Health.DOWN:
                 self._probe()
             self._replay()
-            if self.clock.monotonic() >= self._next_refresh:
-                self._refresh()
         except (BackendAway, BackendRefused) as fault:
             if isinstance(fault, BackendRefused):
                 self.replay = None
@@ -159,8 +175,8 @@ class BackendProcess:
             self._say(rung=str(prepared.rung), rung_reason=prepared.reason)
         with self.guard.call(self.settings.backend_timeout_seconds):
             self.replay.rewind(self._applied_after)
-        self._next_refresh = 0.0
         self._say(state=str(self.breaker.health), last_error="", next_try=None)
+        self.refreshing.now()
 
     def _applied_after(self, position: int) -> list[int]:
         return [item.position for item in self.reader.applied_for(self.name, _REWIND_MAX, position)]
@@ -187,14 +203,6 @@ class BackendProcess:
             with self._timed(seconds):
                 self.replay.run(waiting)
 
-    def _refresh(self) -> None:
-        result = self.refresher.refresh()
-        self._next_refresh = self.clock.monotonic() + self.spec.refresh_seconds
-        for table, fault in result.faults.items():
-            log.warning("%s.%s: %s", self.name, table, fault)
-        if self.breaker.succeeded(0.0):
-            self._say(state=str(self.breaker.health), last_error="")
-
     def _failed(self, fault: BriqueError) -> None:
         changed = self.breaker.failed(fault.message)
         if changed:
@@ -207,8 +215,9 @@ class BackendProcess:
         if fields == self._told:
             return
         try:
-            self.channel.call("backend", {"name": self.name, "fields": fields})
-            self._told = fields
+            with self._saying:
+                self.channel.call("backend", {"name": self.name, "fields": fields})
+                self._told = fields
         except BriqueError as fault:
             log.info("%s: could not tell the engine: %s", self.name, fault.message)
 

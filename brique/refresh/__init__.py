@@ -2,6 +2,6 @@
 
 from brique.refresh.breaker import Breaker, Health
 from brique.refresh.guard import Guard
-from brique.refresh.refresher import Changes, Refresher, Result, Send, read_changes
+from brique.refresh.refresher import Changes, Interrupted, Refresher, Result, Send, read_changes
 
-__all__ = ["Breaker", "Changes", "Guard", "Health", "Refresher", "Result", "Send", "read_changes"]
+__all__ = ["Breaker", "Changes", "Guard", "Health", "Interrupted", "Refresher", "Result", "Send", "read_changes"]

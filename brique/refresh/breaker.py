@@ -9,8 +9,9 @@ A call that takes longer than `slow_seconds` makes the backend `slow` until a ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from threading import Lock
 
 from brique.clock import Clock
 
@@ -23,7 +24,10 @@ class Health(StrEnum):
 
 @dataclass
 class Breaker:
-    """The health of one backend. `pause_min_seconds` doubles at each failure up to `pause_max_seconds`."""
+    """The health of one backend, for the threads that talk to it.
+
+    `pause_min_seconds` doubles at each failure, up to `pause_max_seconds`.
+    """
 
     clock: Clock
     random: Callable[[], float]
@@ -34,6 +38,7 @@ class Breaker:
     reason: str = ""
     failures: int = 0
     next_try: float = 0.0
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def may_try(self) -> bool:
         """Whether a call may be made now: always while not down, and when the pause is over while down."""
@@ -45,16 +50,18 @@ class Breaker:
 
     def succeeded(self, took_seconds: float) -> bool:
         """A call came back. Whether the health changed."""
-        before = self.health
-        self.health = Health.SLOW if took_seconds >= self.slow_seconds else Health.LIVE
-        self.failures, self.reason = 0, ""
-        return self.health is not before
+        with self._lock:
+            before = self.health
+            self.health = Health.SLOW if took_seconds >= self.slow_seconds else Health.LIVE
+            self.failures, self.reason = 0, ""
+            return self.health is not before
 
     def failed(self, reason: str) -> bool:
         """A call failed, or took too long. Whether the health changed."""
-        before = self.health
-        self.health, self.reason = Health.DOWN, reason
-        self.failures += 1
-        pause: float = min(self.pause_max_seconds, self.pause_min_seconds * 2.0 ** min(self.failures - 1, 16))
-        self.next_try = self.clock.monotonic() + pause * (0.75 + self.random() / 2)
-        return before is not Health.DOWN
+        with self._lock:
+            before = self.health
+            self.health, self.reason = Health.DOWN, reason
+            self.failures += 1
+            pause: float = min(self.pause_max_seconds, self.pause_min_seconds * 2.0 ** min(self.failures - 1, 16))
+            self.next_try = self.clock.monotonic() + pause * (0.75 + self.random() / 2)
+            return before is not Health.DOWN

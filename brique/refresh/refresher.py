@@ -10,8 +10,8 @@ in it, so the overlay of those commands goes in the same transaction that brings
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _LOAD_SECONDS_MAX = 6 * 3600.0
 _APPLY_SECONDS_MAX = 600.0
 _PROGRESS_ROWS = 50_000
+_LOOK_SECONDS = 0.2
 
 
 class Send(Protocol):
@@ -55,8 +56,13 @@ class Result:
     faults: dict[str, str] = field(default_factory=dict)
 
 
+class Interrupted(Exception):
+    """The process is asked to end; the refresh is given up, and nothing of it was applied."""
+
+
 class Refresher:
-    """Refresh of one backend. `folder` holds stage files; `read_seconds` is the longest wait for a batch of rows."""
+    """Refresh of one backend. `folder` holds stage files; `read_seconds` is the longest wait for a batch of rows;
+    `stopping` says that the process is asked to end."""
 
     def __init__(
         self,
@@ -69,15 +75,16 @@ class Refresher:
         guard: Guard,
         clock: Clock,
         read_seconds: float,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.backend, self.specs, self.reader = backend, specs, reader
+        self.backend, self.specs, self.reader, self.stopping = backend, specs, reader, stopping
         self.folder, self.send, self.guard, self.clock = folder, send, guard, clock
         self.read_seconds = read_seconds
         self._fingerprint: str | None = None
         self._loads = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     def refresh(self) -> Result:
-        """One refresh of every table. Raises BackendAway (the copy stays as it is), EngineAway."""
+        """One refresh of every table. Raises BackendAway (the copy stays as it is), EngineAway, Interrupted."""
         specs = sorted(self.specs.values(), key=lambda spec: spec.rows_estimate)
         at = stamp(self.clock.now())
         began = self.reader.settled_seq()
@@ -89,14 +96,22 @@ class Refresher:
         result = Result()
         changes, loads = self._read_all(specs, result, began)
         for load in loads:
-            load.result()
+            self._wait(load)
         self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults])
         self._fingerprint = now
         return result
 
+    def _wait(self, load: Future[Any]) -> None:
+        while not wait([load], timeout=_LOOK_SECONDS).done:
+            if self.stopping():
+                raise Interrupted
+        load.result()
+
     def close(self) -> None:
-        """Wait for what is under way."""
-        self._loads.shutdown()
+        """Begin nothing more; loads under way are the engine's."""
+        self._loads.shutdown(wait=False, cancel_futures=True)
+        self.guard.stop()
+        self.reader.close()
 
     def _is_loaded(self, spec: TableSpec) -> bool:
         state = self.reader.table_state(spec.name)
@@ -160,6 +175,8 @@ class Refresher:
                 batch = next(batches, None)
             if batch is None:
                 return
+            if self.stopping():
+                raise Interrupted
             yield batch
 
     def _compare(self, spec: TableSpec, stage: Path) -> list[Changes]:

@@ -1,0 +1,78 @@
+"""The refreshing half of a backend's process: a thread of its own, so that a long reading holds no command up.
+
+It works while the backend is live; it says so to the breaker, which the other half shares, when it is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from brique.clock import Clock
+from brique.errors import BackendAway, BackendRefused, BriqueError, EngineAway
+from brique.refresh import Interrupted, Refresher
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+
+
+class Refreshing:
+    """The loop. `is_live` tells whether the backend may be asked; `failed` takes the fault when it went away.
+
+    A fault of the backend's own (a table that cannot be read at all) is logged and tried again at the next time.
+    """
+
+    def __init__(
+        self,
+        refresher: Refresher,
+        *,
+        pause_seconds: float,
+        clock: Clock,
+        stopped: threading.Event,
+        is_live: Callable[[], bool],
+        failed: Callable[[BriqueError], None],
+        name: str,
+    ) -> None:
+        self.refresher, self.pause_seconds, self.clock = refresher, pause_seconds, clock
+        self._stopped, self._is_live, self._failed, self.name = stopped, is_live, failed, name
+        self._next = 0.0
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"refresh-{name}")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def now(self) -> None:
+        """Refresh as soon as the backend is live."""
+        self._next = 0.0
+        self._wake.set()
+
+    def join(self) -> None:
+        """Wait for the end, after `stopped` was set."""
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            left = self._next - self.clock.monotonic()
+            self._wake.wait(max(0.0, min(_LOOK_SECONDS, left)) if left > 0 else (0 if self._is_live() else None))
+            self._wake.clear()
+            if not self._stopped.is_set() and self._is_live() and self.clock.monotonic() >= self._next:
+                self._refresh()
+
+    def _refresh(self) -> None:
+        self._next = self.clock.monotonic() + self.pause_seconds
+        try:
+            result = self.refresher.refresh()
+        except Interrupted:
+            return
+        except BackendAway as fault:
+            self._failed(fault)
+            return
+        except (BackendRefused, EngineAway) as fault:
+            log.warning("%s: no refresh: %s", self.name, fault.message)
+            return
+        self._next = self.clock.monotonic() + self.pause_seconds
+        for table, text in result.faults.items():
+            log.warning("%s.%s: %s", self.name, table, text)
