@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from brique.clock import Clock, stamp, unstamp
+from brique.clock import Clock, stamp
 from brique.errors import (
     BadConfiguration,
     BadInput,
@@ -32,7 +32,7 @@ from brique.errors import (
     TooMuch,
 )
 from brique.schema import TableSpec
-from brique.store import Classes, Db, Reader
+from brique.store import Classes, Db, Known, Reader
 from brique.store import Representation as Kept
 from brique.views.encode import body_of, etag_of
 from brique.views.guard import watched
@@ -110,6 +110,7 @@ class Views:
         self._clock = clock
         self._offer = offer
         self._timezone = timezone
+        self._known: Known = {}
         self._bits = Bits(specs)
         self._body_bytes_max = body_bytes_max
         self._wait_seconds = wait_seconds_max
@@ -129,9 +130,11 @@ class Views:
         key = key_of(view.arguments(arguments or {}))
         mine = identity(key, user_key(user))
         with self._reader().snapshot() as reader:
-            seen = reader.seq()
             found = self._find(reader, view, (key, mine))
-        return found or self._made(view, key, mine, user, seen)
+            if found is not None:
+                return found
+            seen = reader.seq()
+        return self._made(view, key, mine, user, seen)
 
     def kept_etag(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> str | None:
         """The ETag of the bytes that are ready, None when `get` would make them. Short: two look-ups at most."""
@@ -233,6 +236,7 @@ class Views:
             reader,
             self._specs,
             classes=self._classes,
+            known=self._known,
             recorder=recording,
             now=self._clock.now,
             timezone=self._timezone,
@@ -335,8 +339,8 @@ def _shown(kept: Kept, error: str = "") -> Representation:
         kept.body,
         kept.etag,
         kept.position,
-        unstamp(kept.made_at),
-        unstamp(kept.until) if kept.until else None,
+        datetime.fromisoformat(kept.made_at),
+        datetime.fromisoformat(kept.until) if kept.until else None,
         error,
         bool(kept.user),
     )

@@ -26,6 +26,29 @@ def test_every_representation_equals_the_view_run_from_nothing(tmp_path: Path, s
     assert simulation.world.accepted.count(True) > 100, "hardly anything was kept: nothing was tested"
 
 
+@pytest.mark.parametrize("seed", range(500, 500 + SEEDS // 2))
+def test_it_also_holds_beyond_every_limit(tmp_path: Path, seed: int, monkeypatch: Patch) -> None:
+    """Where too much is read or changed to be exact, more is let go of, never less."""
+    monkeypatch.setattr(keeper, "_MASKS_CHECKED_MAX", 0)
+    monkeypatch.setattr(keeper, "_QUESTIONS_MAX", 8)
+    monkeypatch.setattr(keeper, "_CHANGES_CHECKED_MAX", 2)
+    monkeypatch.setattr(reading, "Recording", lambda: Recording(dependencies_max=2))
+    Simulation(tmp_path, seed).run(100)
+
+
+def test_reads_beyond_a_limit_become_the_whole_table() -> None:
+    recording = Recording(dependencies_max=2)
+    first = recording.reads("t", ("a",), [(1,)])
+    recording.reads("t", ("a",), [(2,)])
+    later = recording.reads("t", ("a",), [(3,), (4,)])
+    later.add("b")
+    first.add("c")
+    recording.reads("t", ("z",), [(9,)]).add("d")
+    found = {(d.scheme, d.values): set(d.mask) for d in recording.dependencies()}
+    assert found == {(("a",), (1,)): {"c"}, (("a",), (2,)): set(), ((), ()): {"b", "d"}}
+    assert recording.whole_tables == ["t"]
+
+
 def old_row_ignored(patch: Patch) -> None:
     asked = touched._asked
     calls = iter(range(10**9))

@@ -1,7 +1,7 @@
 """The data as plain Python, for views and commands: rows of the author's own classes, read as they are looked at."""
 
 from brique.store.db.clocks import seconds_of
-from brique.store.db.facade import Classes, Db
+from brique.store.db.facade import Classes, Db, Known
 from brique.store.db.groups import Groups
 from brique.store.db.record import Record, row_json, spec_of
 from brique.store.db.rows import Rows
@@ -16,6 +16,7 @@ __all__ = [
     "Db",
     "Forgetful",
     "Groups",
+    "Known",
     "ReadDependency",
     "Record",
     "Recorder",

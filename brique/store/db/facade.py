@@ -22,6 +22,8 @@ from brique.store.reader import Reader
 T = TypeVar("T", bound=Table)
 Classes = Mapping[type[Table], TableSpec]
 """The table of each declared class."""
+Known = dict[str, Access]
+"""What was worked out of each table, by name: several Dbs over the same specs and classes may share one."""
 
 
 def _utc_now() -> datetime:
@@ -42,6 +44,7 @@ class Db:
         specs: Mapping[str, TableSpec],
         *,
         classes: Classes | None = None,
+        known: Known | None = None,
         recorder: Recorder | None = None,
         now: Callable[[], datetime] = _utc_now,
         timezone: tzinfo = UTC,
@@ -52,7 +55,7 @@ class Db:
         self._specs = specs
         self._classes = classes or {}
         self._by_table = {spec.name: cls for cls, spec in self._classes.items()}
-        self._accesses: dict[str, Access] = {}
+        self._accesses: Known = {} if known is None else known
         self._clock = now
         self._moment: datetime | None = None
         self._timezone = timezone
