@@ -54,7 +54,7 @@ class CopyReferences:
                 continue
             for key, name in labels.items():
                 for text in texts[key]:
-                    found.setdefault((table, text), _with_key(text, name))
+                    found.setdefault((table, text), name)
         return found
 
     def value(self, table: str, column: Column, text: str, *, by_key: bool) -> Value:
@@ -112,6 +112,11 @@ class CopyReferences:
             raise ValueError(_("There is no such row.")) from fault
 
 
-def _with_key(text: str, name: str) -> str:
-    """A label that also says the key: `C002775 Société E2775`."""
-    return name if text.casefold() in name.casefold() else f"{text} {name}"
+class NoReferences:
+    """While there is no copy: nothing is looked up, and keys are taken as they are typed."""
+
+    def labels(self, wanted: Sequence[tuple[str, str, Column]]) -> dict[tuple[str, str], str]:
+        return {}
+
+    def value(self, table: str, column: Column, text: str, *, by_key: bool) -> Value:
+        return text
