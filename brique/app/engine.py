@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from brique.refresh import read_changes
 from brique.schema import State, decode_command
 from brique.settings import Settings
 from brique.spool import SqliteSpool
-from brique.store import Store
+from brique.store import RowChange, Store, Tx
 from brique.views import Keeper
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Engine:
         self._waiters: dict[int, list[asyncio.Future[State]]] = {}
         self._settled: dict[int, State] = {}
         self._touched: set[str] = set()
-        self.store.listen(lambda _, changes: self._touched.update(change.table for change in changes))
+        self.store.listen(self._note_changes)
 
     def start(self) -> None:
         """Bring the store up to the spool, then take requests."""
@@ -207,6 +207,9 @@ class Engine:
         if self.writer.failure is not None:
             raise RuntimeError("the writing thread has ended")
         return {}
+
+    def _note_changes(self, tx: Tx, changes: Sequence[RowChange]) -> None:
+        self._touched.update(tx.reloaded, (change.table for change in changes))
 
     def _tell_changes(self) -> None:
         """Tell every process which tables have changed; called in the writing thread after a commit."""
