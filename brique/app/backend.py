@@ -39,7 +39,7 @@ _REWIND_MAX = 100_000
 
 class BackendProcess:
     """The loop of backend `name`. `give_up` ends the process when a driver does not come back; `allowed` says why a
-    command's author may no longer give it."""
+    command's author may no longer give it; `backend` stands in for the one at the declared address."""
 
     def __init__(
         self,
@@ -51,12 +51,14 @@ class BackendProcess:
         *,
         give_up: Callable[[], None] = lambda: os._exit(75),
         allowed: Callable[[Command], str] = lambda _: "",
+        backend: Backend | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.name, self.settings, self.clock, self.channel = name, settings, clock, channel
         self.spec = declared.backends[name]
         self.specs = declared.of_backend(name)
         self.allowed = allowed
-        self.backend: Backend = open_backend(
+        self.backend: Backend = backend or open_backend(
             name,
             self.spec.url,
             timeout=settings.backend_timeout_seconds,
@@ -64,7 +66,7 @@ class BackendProcess:
         )
         self.breaker = Breaker(
             clock,
-            random.random,
+            chance,
             pause_min_seconds=settings.probe_seconds_min,
             pause_max_seconds=settings.probe_seconds_max,
         )
