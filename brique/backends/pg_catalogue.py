@@ -110,10 +110,15 @@ def qualified(schema: str, name: str) -> str:
     return f"{quoted(schema)}.{quoted(name)}" if schema else quoted(name)
 
 
+def run(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
+    """Execute one statement. Sent as UTF-8 whatever the driver thinks of the server's encoding."""
+    return connection.execute(sql.encode(), values or None)
+
+
 def columns_of(connection: psycopg.Connection[Any], oids: Sequence[int]) -> dict[int, list[PgColumn]]:
     """The readable columns of each of the tables `oids`, in their order."""
-    rows = connection.execute(_COLUMNS, (list(oids),)).fetchall()
-    types = {row[0]: row for row in connection.execute(_TYPES, (list({row[2] for row in rows}),)).fetchall()}
+    rows = run(connection, _COLUMNS, (list(oids),)).fetchall()
+    types = {row[0]: row for row in run(connection, _TYPES, (list({row[2] for row in rows}),)).fetchall()}
     found: dict[int, list[PgColumn]] = {oid: [] for oid in oids}
     for oid, name, type_oid, typmod, written, not_null, has_default, identity, generated, comment, number in rows:
         has_default = has_default and not generated
@@ -129,18 +134,18 @@ def columns_of(connection: psycopg.Connection[Any], oids: Sequence[int]) -> dict
 
 def describe(connection: psycopg.Connection[Any]) -> list[SourceTable]:
     """Every table and view that the account may read. To be called inside a read-only transaction."""
-    rows = connection.execute(_TABLES, (MARKER,)).fetchall()
+    rows = run(connection, _TABLES, (MARKER,)).fetchall()
     tables = {row[0]: _Table(*row) for row in rows}
     oids = list(tables)
     columns = columns_of(connection, oids)
     for oid, table in tables.items():
         table.columns = columns[oid]
     numbers = {oid: {column.number: column.name for column in columns[oid]} for oid in oids}
-    for oid, is_primary, places in connection.execute(_KEYS, (oids,)).fetchall():
+    for oid, is_primary, places in run(connection, _KEYS, (oids,)).fetchall():
         names = tuple(numbers[oid].get(place, "") for place in places)
         if all(names):
             tables[oid].keys.append((is_primary, names))
-    for oid, mine, schema, name, target, theirs in connection.execute(_REFERENCES, (oids,)).fetchall():
+    for oid, mine, schema, name, target, theirs in run(connection, _REFERENCES, (oids,)).fetchall():
         sources = tuple(numbers[oid].get(place, "") for place in mine)
         targets = tuple(numbers.get(target, {}).get(place, "") for place in theirs)
         if all(sources) and all(targets):
@@ -153,10 +158,10 @@ def sample(connection: psycopg.Connection[Any], table: _Table) -> tuple[tuple[Va
     parsers = [parser(column.type, _as_column(column)) for column in table.columns]
     wanted = ", ".join(output(column.type, f"t.{quoted(column.name)}") for column in table.columns)
     sql = f"SELECT {wanted} FROM {qualified(table.schema, table.name)} AS t LIMIT {SAMPLE_ROWS}"  # noqa: S608
-    connection.execute("SAVEPOINT brique_sample")
+    run(connection, "SAVEPOINT brique_sample")
     try:
-        connection.execute(f"SET LOCAL statement_timeout = {int(SAMPLE_SECONDS_MAX * 1000)}")
-        rows = texts(connection.execute(sql))
+        run(connection, f"SET LOCAL statement_timeout = {int(SAMPLE_SECONDS_MAX * 1000)}")
+        rows = texts(run(connection, sql))
         columns = zip(*rows, strict=True) if rows else [()] * len(parsers)
         found = tuple(zip(*(parse(cells) for parse, cells in zip(parsers, columns, strict=True)), strict=True))
     except psycopg.Error as fault:
@@ -164,7 +169,7 @@ def sample(connection: psycopg.Connection[Any], table: _Table) -> tuple[tuple[Va
             raise
         log.warning("no sample of %s.%s: %s", table.schema, table.name, fault)
         found = ()
-    connection.execute("ROLLBACK TO SAVEPOINT brique_sample")
+    run(connection, "ROLLBACK TO SAVEPOINT brique_sample")
     return found
 
 

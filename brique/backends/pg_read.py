@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from itertools import islice
-from typing import Any
 
 import psycopg
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 from brique.backends.pg_line import Line
 from brique.backends.pg_rows import load
@@ -39,17 +39,70 @@ class PostgresSnapshot:
             raise
 
     def _copy(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
+        """By libpq itself: the driver's own loop takes as long for a row as parsing it does."""
         with self._line.call(self._read_timeout) as connection:
             rows = load(connection, spec)
-            opening: AbstractContextManager[psycopg.Copy] = connection.cursor().copy(
-                f"COPY ({rows.select}) TO STDOUT".encode()
-            )
-            lines: Iterator[Any] = iter(opening.__enter__())
+            server = connection.pgconn
+            server.send_query(f"COPY ({rows.select}) TO STDOUT".encode())
+            _check(server, _result(server), ExecStatus.COPY_OUT)
         while True:
             with self._line.call(self._read_timeout):
-                batch = list(islice(lines, BATCH_ROWS))
-            if not batch:
-                break
-            yield rows.copied(b"".join(batch))
-        with self._line.call(self._read_timeout):
-            opening.__exit__(None, None, None)
+                lines = _lines(server)
+            if lines:
+                yield rows.copied(b"".join(lines))
+            if len(lines) < BATCH_ROWS:
+                return
+
+
+def _lines(server: PGconn) -> list[memoryview]:
+    """The next lines of a COPY; fewer than `BATCH_ROWS` when it is over. Raises psycopg.Error."""
+    lines: list[memoryview] = []
+    take, keep = server.get_copy_data, lines.append
+    while len(lines) < BATCH_ROWS:
+        length, line = take(1)
+        if length > 0:
+            keep(line)
+        elif length == 0:
+            _wait(server)
+        elif length == -2:
+            raise psycopg.OperationalError(_text(server.get_error_message()))
+        else:
+            _check(server, _result(server), ExecStatus.COMMAND_OK)
+            _result(server)
+            break
+    return lines
+
+
+def _wait(server: PGconn) -> None:
+    """Wait until the server has sent something. Never inside libpq: it would hold the interpreter's lock, and the
+    watchdog, which ends a wait by shutting the socket down, could not run."""
+    poll = select.poll()
+    poll.register(server.socket, select.POLLIN)
+    poll.poll()
+    server.consume_input()
+
+
+def _result(server: PGconn) -> PGresult | None:
+    while server.flush():
+        poll = select.poll()
+        poll.register(server.socket, select.POLLIN | select.POLLOUT)
+        poll.poll()
+        server.consume_input()
+    while server.is_busy():
+        _wait(server)
+    return server.get_result()
+
+
+def _check(server: PGconn, result: PGresult | None, wanted: ExecStatus) -> None:
+    if result is None:
+        raise psycopg.OperationalError(_text(server.get_error_message()) or "the connection is closed")
+    if result.status != wanted:
+        while server.status == ConnStatus.OK and _result(server) is not None:
+            pass  # what is left of the statement
+        if not result.error_field(DiagnosticField.SQLSTATE):
+            raise psycopg.OperationalError(_text(result.get_error_message()))
+        raise psycopg.errors.error_from_result(result)
+
+
+def _text(said: str | bytes) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said

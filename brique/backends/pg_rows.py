@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.adapt import Buffer, Dumper
+from psycopg.adapt import Buffer, Dumper, Loader
 
 from brique.backends.faults import refused
-from brique.backends.pg_catalogue import PgColumn, columns_of, qualified, quoted, texts
+from brique.backends.pg_catalogue import PgColumn, columns_of, qualified, quoted, run, texts
 from brique.backends.pg_types import literal, output, parser, understand, unescape
 from brique.schema import Column, Kind, Row, TableSpec, Value
 
@@ -30,6 +30,13 @@ class RawDumper(Dumper):
 
     def dump(self, obj: Raw) -> Buffer:
         return obj.data
+
+
+class DirtyLoader(Loader):
+    """Text of a database that does not know its own encoding: bytes that are not UTF-8 become surrogates."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "surrogateescape")
 
 
 class Parameters:
@@ -84,10 +91,13 @@ class TableRows:
             text, is_clean = lines.decode(), True
         except UnicodeDecodeError:
             text, is_clean = lines.decode("utf-8", "surrogateescape"), False
-        rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
-        columns: list[Sequence[str | None]] = list(zip(*rows, strict=True))
+        # one split for all cells and a stride for each column: several times quicker than line by line
+        cells = text.removesuffix("\n").replace("\n", "\t").split("\t")
+        width = len(self._parsers)
+        columns: list[Sequence[str | None]] = [cells[at::width] for at in range(width)]
         if "\\" in text:
-            columns = [unescape(cells) for cells in columns]  # type: ignore[arg-type]  # COPY has no other NULL
+            only_nulls = text.count("\\") == text.count("\\N")
+            columns = [unescape(column, only_nulls=only_nulls) for column in columns]
         return self._parsed(columns, self._parsers, is_clean=is_clean)
 
     def parsed(self, rows: Sequence[Sequence[str | None]]) -> list[tuple[Value, ...]]:
@@ -156,6 +166,8 @@ class TableRows:
             column = self.written.get(name)
             if column is None:
                 continue
+            if isinstance(value, bytes) and self._natural[name] is not Kind.BINARY:
+                return " AND false"  # bytes that are not UTF-8: the server would not even take them for comparing
             cell, type_ = quoted(column.source), self._type(column)
             if self._natural[name] is Kind.TEXT or type_ == "json":
                 cell = f'{cell}::text COLLATE "C"'
@@ -203,7 +215,7 @@ def _is_dirty(cell: str) -> bool:
 def load(connection: psycopg.Connection[Any], spec: TableSpec) -> TableRows:
     """`spec` with the columns that its table has now. Raises BackendRefused when there is no such table."""
     name = qualified(spec.source_schema, spec.source)
-    found = texts(connection.execute("SELECT to_regclass($1)::oid::int8", (Raw(name.encode()),)))
+    found = texts(run(connection, "SELECT to_regclass($1)::oid::int8", (Raw(name.encode()),)))
     if found[0][0] is None:
         raise refused("There is no table {table}.", table=name)
     oid = int(found[0][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from brique.backends.faults import away, refused
-from brique.backends.pg_catalogue import quoted, texts
+from brique.backends.pg_catalogue import quoted, run, texts
 from brique.backends.pg_faults import LOST
 from brique.backends.pg_line import Line
 from brique.backends.pg_rows import Parameters, Raw, TableRows, load
@@ -43,7 +43,7 @@ class PostgresSession:
         """Rows changed, and rows returned."""
         self._check()
         with self._line.call(self._timeout) as connection:
-            cursor = connection.execute(sql.encode(), parameters.values)
+            cursor = run(connection, sql, parameters.values)
             return cursor.rowcount, texts(cursor) if cursor.description else []
 
     def insert(self, spec: TableSpec, row: Row) -> Row:

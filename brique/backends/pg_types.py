@@ -90,6 +90,8 @@ def parser(type_: PgType, column: Column) -> Parse:
     natural = understand(type_)
     same = column.kind is natural.kind and (column.kind is not Kind.DECIMAL or column.scale == natural.scale)
     if same and not column.decoder:
+        if type_.name == "money":
+            return partial(_each, partial(_decimal, scale=2))  # how many decimals there are depends on the locale
         return _direct(natural)
     if same and column.decoder == "trim":
         return _trimmed
@@ -128,6 +130,8 @@ def _integers(cells: Cells) -> list[Value]:
 
 
 def _reals(cells: Cells) -> list[Value]:
+    if "NaN" not in cells and "Infinity" not in cells and "-Infinity" not in cells:
+        return [None if cell is None else float(cell) for cell in cells]
     return [None if cell is None else _real(cell) for cell in cells]
 
 
@@ -140,20 +144,16 @@ def _booleans(cells: Cells) -> list[Value]:
 
 
 def _decimals(cells: Cells, *, scale: int) -> list[Value]:
-    found: list[Value] = []
-    for cell in cells:
-        if cell is None:
-            found.append(None)
-            continue
-        try:
-            if (len(cell) - cell.index(".") - 1 if scale else 0) == scale:
-                found.append(int(cell.replace(".", "")))
-                continue
-        except ValueError:
-            pass  # NaN, Infinity, or written with another number of decimals
-        number = raw.decimal_of(cell)
-        found.append(cell if number is None else raw.scaled(number, scale, cell))
-    return found
+    """Cells of a type with a fixed scale: PostgreSQL writes exactly that many decimals."""
+    try:
+        return [None if cell is None else int(cell.replace(".", "")) for cell in cells]
+    except ValueError:
+        return [None if cell is None else _decimal(cell, scale) for cell in cells]  # NaN is among them
+
+
+def _decimal(cell: str, scale: int) -> Value:
+    number = raw.decimal_of(cell)
+    return cell if number is None else raw.scaled(number, scale, cell)
 
 
 def _sortable(cell: str) -> Value:
@@ -178,7 +178,14 @@ def _moment(cell: str) -> Value:
 
 
 def _moments(cells: Cells) -> list[Value]:
-    return [None if cell is None else _moment(cell) for cell in cells]
+    return [
+        None
+        if cell is None
+        else f"{cell[:10]}T{cell[11:]}.000000"
+        if len(cell) == 19 and cell[4] == "-"
+        else _moment(cell)
+        for cell in cells
+    ]
 
 
 def _bytes(cell: str) -> Value:
@@ -218,14 +225,15 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
-def unescape(cells: Sequence[str]) -> list[str | None]:
-    """The cells of one column as COPY writes them, with `\\N` as None and its escapes undone."""
-    found: list[str | None] = []
-    for cell in cells:
-        if "\\" not in cell:
-            found.append(cell)
-        elif cell == "\\N":
-            found.append(None)
-        else:
-            found.append(_ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[1]), cell))
-    return found
+def unescape(cells: Cells, *, only_nulls: bool) -> Cells:
+    """The cells of one column as COPY writes them, with `\\N` as None and its escapes undone.
+
+    `only_nulls`: no backslash is there but in `\\N`.
+    """
+    if only_nulls:
+        return [None if cell == "\\N" else cell for cell in cells] if "\\N" in cells else cells
+    return [cell if cell is None or "\\" not in cell else _unescaped(cell) for cell in cells]
+
+
+def _unescaped(cell: str) -> str | None:
+    return None if cell == "\\N" else _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), cell)

@@ -19,11 +19,11 @@ from typing import Any
 import psycopg
 
 from brique.backends.faults import redact, refused
-from brique.backends.pg_catalogue import describe, qualified, texts
+from brique.backends.pg_catalogue import describe, qualified, run, texts
 from brique.backends.pg_faults import BROKEN
 from brique.backends.pg_line import Line
 from brique.backends.pg_read import PostgresSnapshot
-from brique.backends.pg_rows import Parameters, Raw, RawDumper, load
+from brique.backends.pg_rows import DirtyLoader, Parameters, Raw, RawDumper, load
 from brique.backends.pg_session import PostgresSession
 from brique.backends.protocol import MARKER, Prepared, Rung
 from brique.backends.suspects import confirm
@@ -147,7 +147,7 @@ class PostgresBackend:
                 parameters = Parameters()
                 where = rows.where(parameters, (value,))
                 sql = f"SELECT 1 FROM {rows.table} WHERE {where} LIMIT 1"  # noqa: S608
-                if not texts(connection.execute(sql, parameters.values)):
+                if not texts(run(connection, sql, parameters.values)):
                     return False
         return True
 
@@ -191,7 +191,7 @@ class PostgresBackend:
                     rows.where(parameters, spec.key_values(key)) for key in keys[start_at : start_at + FETCH_KEYS]
                 ]
                 sql = f"{rows.select} WHERE ({') OR ('.join(wheres)})"
-                for values in rows.parsed(texts(connection.execute(sql, parameters.values))):
+                for values in rows.parsed(texts(run(connection, sql, parameters.values))):
                     row = dict(zip(spec.names, values, strict=True))
                     found[spec.key_of(row)] = row
         return {key: found[key] for key in keys if key in found}
@@ -229,11 +229,11 @@ class PostgresBackend:
 
     def watermark(self, stream: str) -> int | None:
         with self._asking() as connection:
-            found = texts(connection.execute("SELECT to_regclass($1)", (Raw(self._marker().encode()),)))
+            found = texts(run(connection, "SELECT to_regclass($1)", (Raw(self._marker().encode()),)))
             if found[0][0] is None:
                 return None
             sql = f"SELECT position FROM {self._marker()} WHERE stream = $1"  # noqa: S608
-            rows = texts(connection.execute(sql, (Raw(stream.encode()),)))
+            rows = texts(run(connection, sql, (Raw(stream.encode()),)))
             return int(rows[0][0] or 0) if rows else 0
 
     def prepare(self, marker: bool) -> Prepared:
@@ -242,14 +242,15 @@ class PostgresBackend:
         try:
             with self._transaction(self._writing, "BEGIN READ WRITE", self.timeout) as connection:
                 name = Raw(self._marker().encode())
-                if texts(connection.execute("SELECT to_regclass($1)", (name,)))[0][0] is None:
-                    connection.execute(
-                        f"CREATE TABLE {self._marker()} (stream text PRIMARY KEY, position bigint NOT NULL)".encode()
+                if texts(run(connection, "SELECT to_regclass($1)", (name,)))[0][0] is None:
+                    run(
+                        connection, f"CREATE TABLE {self._marker()} (stream text PRIMARY KEY, position bigint NOT NULL)"
                     )
                 # proves that it has these columns and that the account may read and write them
-                connection.execute(f"SELECT stream, position FROM {self._marker()} LIMIT 1".encode())  # noqa: S608
+                run(connection, f"SELECT stream, position FROM {self._marker()} LIMIT 1")  # noqa: S608
                 may = texts(
-                    connection.execute(
+                    run(
+                        connection,
                         "SELECT has_table_privilege($1::text, 'INSERT') AND has_table_privilege($1::text, 'UPDATE')",
                         (name,),
                     )
@@ -281,15 +282,17 @@ def start(connection: psycopg.Connection[Any], statements: str) -> None:
         connection.adapters.register_dumper(Raw, RawDumper)
         if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
             connection.execute("SET client_encoding TO 'SQL_ASCII'")
+            for name in ("text", "name", "varchar", "bpchar", '"char"'):
+                connection.adapters.register_loader(name, DirtyLoader)
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         connection.execute("ROLLBACK")
-    connection.execute(statements.encode())
+    run(connection, statements)
 
 
 def fingerprint_of(connection: psycopg.Connection[Any]) -> str | None:
     """The number below which every transaction is over, when none is in progress; and which server said so."""
     function = "pg_current_snapshot" if connection.info.server_version >= 130000 else "txid_current_snapshot"
-    snapshot, *server = texts(connection.execute(_FINGERPRINT.format(snapshot=function)))[0]
+    snapshot, *server = texts(run(connection, _FINGERPRINT.format(snapshot=function)))[0]
     xmin, xmax, _ = str(snapshot).split(":")
     return ":".join([xmin, *map(str, server)]) if xmin == xmax else None
 
@@ -299,14 +302,14 @@ def _are_steady(connection: psycopg.Connection[Any], specs: Sequence[TableSpec])
     if not specs:
         return True
     names = [Raw(qualified(spec.source_schema, spec.source).encode()) for spec in specs]
-    oids = [texts(connection.execute("SELECT to_regclass($1)::oid::int8", (name,)))[0][0] for name in names]
+    oids = [texts(run(connection, "SELECT to_regclass($1)::oid::int8", (name,)))[0][0] for name in names]
     known = [int(oid) for oid in oids if oid is not None]
-    outside, definitions = texts(connection.execute(_NOT_STEADY, (known,)))[0]
+    outside, definitions = texts(run(connection, _NOT_STEADY, (known,)))[0]
     if outside == "t":
         return False
     if not definitions:
         return True
     if _FICKLE_WORDS.search(definitions):
         return False
-    fickle = {row[0] for row in texts(connection.execute(_FICKLE_FUNCTIONS, (_STABLE_BUT_MOVING,)))}
+    fickle = {row[0] for row in texts(run(connection, _FICKLE_FUNCTIONS, (_STABLE_BUT_MOVING,)))}
     return not fickle & set(_WORD.findall(definitions))

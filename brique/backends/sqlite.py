@@ -155,7 +155,7 @@ class SqliteBackend:
 
     def watermark(self, stream: str) -> int | None:
         with self._short.call(self.timeout) as connection:
-            if not connection.table_exists("main", MARKER):
+            if not ask(connection, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (MARKER,)):
                 return None
             found = ask(connection, f"SELECT position FROM {MARKER} WHERE stream = ?", (stream,))  # noqa: S608
             return int(found[0][0]) if found else 0
