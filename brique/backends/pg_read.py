@@ -9,11 +9,20 @@ import psycopg
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from brique.backends.pg_catalogue import qualified, texts
 from brique.backends.pg_line import Line
-from brique.backends.pg_rows import load
+from brique.backends.pg_rows import Raw, load
 from brique.backends.protocol import BATCH_ROWS
 from brique.errors import BackendRefused
 from brique.schema import TableSpec, Value
+
+_KIND = "SELECT relkind FROM pg_class WHERE oid = to_regclass($1)"
+_MARK = """
+SELECT count(*), coalesce(bit_xor(hashtidextended(ctid, xmin::text::int8 # (tableoid::int8 << 32))), 0),
+       coalesce(sum(hashtid(ctid)::int8 * (xmin::text::int8 % 1000003 + 1)), 0)
+FROM {table}
+"""
+"""Two independent sums over the row versions: that both stay equal by chance is not to be expected."""
 
 
 class PostgresSnapshot:
@@ -24,6 +33,24 @@ class PostgresSnapshot:
         self._read_timeout = read_timeout
         self._opened = line.opened
         self.fingerprint = fingerprint
+
+    def mark(self, spec: TableSpec) -> str | None:
+        """How many row versions this snapshot sees, and where and by which transactions they were written: a change
+        of a row is a new version. Views, foreign tables and servers before 14 have none."""
+        name = qualified(spec.source_schema, spec.source)
+        with self._line.call(self._read_timeout) as connection:
+            if connection.info.server_version < 140000:
+                return None
+            kinds = texts(connection.execute(_KIND, (Raw(name.encode()),)))
+            if not kinds or kinds[0][0] not in ("r", "p", "m"):
+                return None
+            connection.execute("SAVEPOINT brique_mark")
+            try:
+                [found] = texts(connection.execute(_MARK.format(table=name).encode()))
+            except psycopg.errors.InsufficientPrivilege:
+                connection.execute("ROLLBACK TO SAVEPOINT brique_mark")
+                return None
+        return ":".join(map(str, found))
 
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
         with self._line.call(self._read_timeout) as connection:

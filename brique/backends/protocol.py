@@ -57,6 +57,11 @@ class Snapshot(Protocol):
         """The fingerprint of what this snapshot shows; None when the backend cannot say."""
         ...
 
+    def mark(self, spec: TableSpec) -> str | None:
+        """A text that, found equal in two snapshots, means that the table holds the same rows in both; None: cannot
+        say. Much cheaper than reading the rows."""
+        ...
+
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
         """All rows of a table in batches, values in the order of `spec.columns`. Read one table after the other.
 

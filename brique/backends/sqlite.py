@@ -190,6 +190,10 @@ class SqliteSnapshot:
         self._read_timeout = read_timeout
         self.fingerprint = fingerprint
 
+    def mark(self, spec: TableSpec) -> str | None:
+        """SQLite keeps no trace of changes to one table; the fingerprint speaks of all of them."""
+        return None
+
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
         with self._lane.call(self._read_timeout) as connection:
             batches = TableRows(spec).batches(connection)

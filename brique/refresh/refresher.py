@@ -81,6 +81,7 @@ class Refresher:
         self.folder, self.send, self.guard, self.clock = folder, send, guard, clock
         self.read_seconds = read_seconds
         self._fingerprint: str | None = None
+        self._marks: dict[str, str] = {}
         self._loads = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     def refresh(self) -> Result:
@@ -94,11 +95,13 @@ class Refresher:
             self._tell(Result(unchanged=True), at, began, [], specs)
             return Result(unchanged=True)
         result = Result()
-        changes, loads = self._read_all(specs, result, began)
+        marks: dict[str, str] = {}
+        changes, loads = self._read_all(specs, result, began, marks)
         for load in loads:
             self._wait(load)
         self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults])
         self._fingerprint = now
+        self._marks.update(marks)
         return result
 
     def _wait(self, load: Future[Any]) -> None:
@@ -118,9 +121,10 @@ class Refresher:
         return state is not None and state.loaded
 
     def _read_all(
-        self, specs: Sequence[TableSpec], result: Result, began: int
+        self, specs: Sequence[TableSpec], result: Result, began: int, marks: dict[str, str]
     ) -> tuple[list[Changes], list[Future[Any]]]:
-        """Read every table from one snapshot of the source: changes of those in the copy, loads of the others."""
+        """Read every table that may have changed from one snapshot of the source: changes of those in the copy, loads
+        of the others. `marks` takes what tells the tables' state."""
         changes: list[Changes] = []
         loads: list[Future[Any]] = []
         with self.guard.call(self.read_seconds):
@@ -129,6 +133,8 @@ class Refresher:
         try:
             for spec in specs:
                 try:
+                    if self._is_as_before(snapshot, spec, marks):
+                        continue
                     stage = self._stage(snapshot, spec, result)
                 except BackendRefused as fault:
                     log.warning("%s: %s", spec.name, fault.message)
@@ -142,6 +148,16 @@ class Refresher:
             with self.guard.call(self.read_seconds):
                 entered.__exit__(None, None, None)
         return changes, loads
+
+    def _is_as_before(self, snapshot: Snapshot, spec: TableSpec, marks: dict[str, str]) -> bool:
+        """Whether the table need not be read: it is in the copy, and holds what it held when it was read last."""
+        with self.guard.call(self.read_seconds, slow_seconds=self.read_seconds):
+            mark = snapshot.mark(spec)
+        if mark is None:
+            self._marks.pop(spec.name, None)
+            return False
+        marks[spec.name] = mark
+        return self._marks.get(spec.name) == mark and self._is_loaded(spec)
 
     def _stage(self, snapshot: Snapshot, spec: TableSpec, result: Result) -> Path:
         path = self.folder / f"stage-{spec.name}.db"
