@@ -198,7 +198,7 @@ class BackendContract:
             customers, codes = marks()
             assert codes == first[1]
             seen.append(customers)
-        assert seen == [None] * 5 or len(set(seen)) == 5
+        assert seen == [None] * 5 or (len(set(seen)) == 4 and seen[4] == seen[2]), "the last is as before the insert"
 
     def test_a_view_that_follows_the_clock_has_no_fingerprint(self, world: World) -> None:
         world.run("CREATE VIEW today AS SELECT CURRENT_TIMESTAMP AS moment")
