@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from brique import deploy
+from brique.cli.options import DATA
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--data", type=_PATH, default=Path("brique-data"), show_default=True)
+@DATA
 @click.argument("target", type=_PATH)
 def backup(data: Path, target: Path) -> None:
     """Back the data folder up into TARGET (a .tar.gz, or a folder), while brique runs."""

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from brique.cli.options import DATA
 from brique.supervise import Control
 
 
 @click.group()
-@click.option("--data", type=click.Path(path_type=Path), default=Path("brique-data"), show_default=True)
+@DATA
 @click.pass_context
 def ctl(context: click.Context, data: Path) -> None:
     """Look at and command the processes of a running brique."""
@@ -20,7 +21,7 @@ def ctl(context: click.Context, data: Path) -> None:
 
 
 @ctl.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object.")
 @click.pass_obj
 def status(data: Path, as_json: bool) -> None:
     """Show every process: state, pid, memory, restarts."""

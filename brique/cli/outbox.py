@@ -8,12 +8,15 @@ from pathlib import Path
 import click
 
 from brique.app import outbox_of
+from brique.cli.options import DATA
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), default=Path("brique-data"), show_default=True)
+@DATA
 @click.option("--all", "everything", is_flag=True, help="Settled ones too.")
-@click.option("--limit", default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many, the newest."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def outbox(data: Path, everything: bool, limit: int, as_json: bool) -> None:
     """List the commands that wait to be sent or that a person must decide."""

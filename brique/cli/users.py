@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from brique.app import accounts_of
+from brique.cli.options import DATA
 
-_DATA = click.option("--data", type=click.Path(path_type=Path), default=Path("brique-data"), show_default=True)
 _ROLE = click.Choice(["read", "write", "admin"])
 
 
@@ -19,7 +19,7 @@ def users() -> None:
 
 
 @users.command("list")
-@_DATA
+@DATA
 def list_users(data: Path) -> None:
     """List the accounts."""
     with closing(accounts_of(data)) as accounts:
@@ -28,7 +28,7 @@ def list_users(data: Path) -> None:
 
 
 @users.command()
-@_DATA
+@DATA
 @click.argument("name")
 @click.option("--role", type=_ROLE, default="read", show_default=True)
 @click.password_option()
@@ -40,7 +40,7 @@ def add(data: Path, name: str, role: str, password: str) -> None:
 
 
 @users.command()
-@_DATA
+@DATA
 @click.argument("name")
 @click.password_option()
 def password(data: Path, name: str, password: str) -> None:
@@ -51,7 +51,7 @@ def password(data: Path, name: str, password: str) -> None:
 
 
 @users.command()
-@_DATA
+@DATA
 @click.argument("name")
 @click.argument("role", type=_ROLE)
 def role(data: Path, name: str, role: str) -> None:
