@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,19 +12,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from brique.errors import BadInput, BriqueError, Busy, EngineAway, NoRoom, Refused, TokenReused, TooMuch
-from brique.http import at, describe, language_of
+from brique.http import at, describe, language_of, user_of
 from brique.pages.asks import Ask
 from brique.pages.format import Formats
-from brique.pages.forms import Sheet
+from brique.pages.forms import Sheet, Typed
 from brique.pages.frame import Frame
 from brique.pages.parts import Parts
-from brique.pages.received import LANGUAGE, REPLACES, SEEN, TOKEN
+from brique.pages.received import LANGUAGE, REPLACES, SEEN, TOKEN, Received
 from brique.pages.references import CopyReferences, NoReferences, References
 from brique.pages.render import page
+from brique.pages.seen import Seen
 from brique.pages.speaking import formats_of
 from brique.schema import Row
 from brique.views import Copy
 
+log = logging.getLogger(__name__)
 SHOWN = (BadInput, Refused, TokenReused, EngineAway, Busy, NoRoom, TooMuch)
 """Faults that are told in the form, with everything that was typed still in it."""
 NOT_KEPT = (EngineAway, Busy, NoRoom)
@@ -133,6 +136,7 @@ def show(parts: Parts, request: Request, form: Form, copy: Copy | None, status: 
         heads=form.heads,
         others=[(label, at(request.scope, path), kind) for label, path, kind in form.others],
         links=[],
+        intro="",
         story=None,
     )
     back = at(request.scope, form.back) if form.back else ""
@@ -161,3 +165,38 @@ def notice_of(fault: BriqueError, request: Request, language: str) -> Notice:
         href = at(request.scope, f"/outbox/{fault.facts.get('receipt', '')}")
         return Notice("warn", detail, try_this, t(_("What was kept")), href)
     return Notice("bad", detail, try_this)
+
+
+def read(
+    parts: Parts, request: Request, asks: tuple[Ask, ...], got: Received, seen: Seen | None
+) -> tuple[Typed, BriqueError | None]:
+    """What was typed, in the language that the form was shown in; the fault when something of it cannot be used."""
+    formats = formats_for(parts, request, got.language)
+    with copy_if_any(parts) as copy:
+        typed = sheet_of(parts, asks, formats, copy).read(got.given, seen, drop=got.taken)
+    if not typed.faults:
+        return typed, None
+    return typed, BadInput(_("Some fields need another value."), fields=typed.faults)
+
+
+def told(parts: Parts, request: Request, form: Form, fault: BriqueError, copy: Copy | None) -> Response:
+    """`form` again, saying what is wrong: beside the fields where it is theirs, else above."""
+    language = language_of(request, parts.languages)
+    names = {ask.name for ask in form.asks if not ask.fixed}
+    fields = fault.fields if isinstance(fault, BadInput) else {}
+    form.faults = {name: text for name, text in fields.items() if name in names}
+    if not form.faults:
+        form.notices = [*form.notices, notice_of(fault, request, language)]
+        if fields:
+            form.notices[-1] = Notice("bad", " ".join(f"{name}: {text}" for name, text in fields.items()))
+    return show(parts, request, form, copy, fault.status)
+
+
+async def dismiss_replaced(parts: Parts, request: Request, got: Received) -> None:
+    """The command that was sent anew needs nobody any more."""
+    if not got.replaces:
+        return
+    try:
+        await parts.desk.dismiss(user_of(request), got.replaces)
+    except BriqueError as fault:  # the new one is kept; the old one can still be put away in the outbox
+        log.warning("%s was sent anew, but could not be put away: %s", got.replaces, fault.message)

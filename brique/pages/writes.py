@@ -7,7 +7,6 @@ overwritten. Whatever goes wrong, it comes back with everything that was typed.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,12 +14,25 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from brique.commands import Answer
-from brique.errors import BadInput, BriqueError, NotAllowed, NotFound, Stale
+from brique.errors import BriqueError, NotAllowed, NotFound, Stale
 from brique.exports import parameter_of
 from brique.http import Routes, at, language_of, no_such_page, user_of
+from brique.pages import runs
 from brique.pages.asks import Ask, asks_of_table
 from brique.pages.conflict import Conflict
-from brique.pages.formpage import SHOWN, Form, Notice, copy_if_any, formats_for, notice_of, sheet_of, show
+from brique.pages.formpage import (
+    SHOWN,
+    Form,
+    Notice,
+    copy_if_any,
+    dismiss_replaced,
+    formats_for,
+    notice_of,
+    read,
+    sheet_of,
+    show,
+    told,
+)
 from brique.pages.forms import Typed
 from brique.pages.frame import Frame, set_flash
 from brique.pages.parts import Parts
@@ -31,7 +43,6 @@ from brique.pages.story import Teller, labels_of_key, row_title
 from brique.schema import Row, State, TableSpec
 from brique.views import Copy, Filter, StoredRow
 
-log = logging.getLogger(__name__)
 _REFERRING_SHOWN_MAX = 20
 
 
@@ -50,6 +61,7 @@ def routes(parts: Parts) -> Routes:
     table.post("/tables/{table}/{key}/edit", writes.update)
     table.get("/tables/{table}/{key}/delete", writes.confirm, role="write", name="delete")
     table.post("/tables/{table}/{key}/delete", writes.delete)
+    table.include(runs.routes(parts))
     return table
 
 
@@ -342,41 +354,6 @@ class Writes:
 
     async def _replace(self, request: Request, got: Received) -> None:
         await dismiss_replaced(self.parts, request, got)
-
-
-def read(
-    parts: Parts, request: Request, asks: tuple[Ask, ...], got: Received, seen: Seen | None
-) -> tuple[Typed, BriqueError | None]:
-    """What was typed, in the language that the form was shown in; the fault when something of it cannot be used."""
-    formats = formats_for(parts, request, got.language)
-    with copy_if_any(parts) as copy:
-        typed = sheet_of(parts, asks, formats, copy).read(got.given, seen, drop=got.taken)
-    if not typed.faults:
-        return typed, None
-    return typed, BadInput(_("Some fields need another value."), fields=typed.faults)
-
-
-def told(parts: Parts, request: Request, form: Form, fault: BriqueError, copy: Copy | None) -> Response:
-    """`form` again, saying what is wrong: beside the fields where it is theirs, else above."""
-    language = language_of(request, parts.languages)
-    names = {ask.name for ask in form.asks if not ask.fixed}
-    fields = fault.fields if isinstance(fault, BadInput) else {}
-    form.faults = {name: text for name, text in fields.items() if name in names}
-    if not form.faults:
-        form.notices = [*form.notices, notice_of(fault, request, language)]
-        if fields:
-            form.notices[-1] = Notice("bad", " ".join(f"{name}: {text}" for name, text in fields.items()))
-    return show(parts, request, form, copy, fault.status)
-
-
-async def dismiss_replaced(parts: Parts, request: Request, got: Received) -> None:
-    """The command that was sent anew needs nobody any more."""
-    if not got.replaces:
-        return
-    try:
-        await parts.desk.dismiss(user_of(request), got.replaces)
-    except BriqueError as fault:  # the new one is kept; the old one can still be put away in the outbox
-        log.warning("%s was sent anew, but could not be put away: %s", got.replaces, fault.message)
 
 
 def referring(
