@@ -32,6 +32,7 @@ TABLES_SHOWN_MAX = 15
 FLASH_COOKIE = "brique_flash"
 FLASH_SECONDS_MAX = 60
 _FLASH_CHARS_MAX = 600
+_FOLLOWED_MAX = 12
 _NOT_SETTLED = (State.KEPT, State.SENDING)
 
 
@@ -208,7 +209,8 @@ class _Around:
         }
 
     def _live(self) -> str:
-        names = ",".join(sorted(self.tables or ()))
+        tables = self.tables or ()
+        names = "*" if len(tables) > _FOLLOWED_MAX else ",".join(sorted(tables))
         return self.at("/-/live") + (f"?tables={names}" if names else "")
 
     # menu

@@ -49,7 +49,7 @@
     const rows = all("table.rows tbody tr").filter((row) => row.querySelector("a[href]"));
     const at = rows.findIndex((row) => row.contains(document.activeElement));
     const row = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + step))];
-    row?.querySelector("a[href]").focus();
+    (row?.querySelector("a[data-row]") ?? row?.querySelector("a[href]"))?.focus();
     row?.scrollIntoView({ block: "nearest" });
     return !!row;
   };
@@ -197,7 +197,9 @@
     for (const [url, nodes] of due) refresh(url, nodes).catch(() => { for (const node of nodes) waiting.set(node, performance.now() + 2000); });
   };
   const listen = (url) => {
-    const stream = new EventSource(url), away = document.getElementById("away");
+    // What changed between the making of the page and the first event is asked for by the pulse of the page.
+    const pulse = document.body.dataset.pulse;
+    const stream = new EventSource(pulse ? `${url}${url.includes("?") ? "&" : "?"}last=${encodeURIComponent(pulse)}` : url), away = document.getElementById("away");
     let gone = 0;
     const touched = () => { for (const node of all("[data-live]")) if (node.dataset.live === url && !waiting.has(node)) waiting.set(node, performance.now()); };
     stream.onopen = () => { clearTimeout(gone); gone = 0; if (away && !away.hidden) { away.hidden = true; touched(); } };
