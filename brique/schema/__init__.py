@@ -13,6 +13,7 @@ from brique.schema.keys import split as split_key
 from brique.schema.kinds import Kind, Value, fits, from_json, from_python, to_json, to_python
 from brique.schema.names import distinct, fold, label, slug
 from brique.schema.table import Column, Reference, TableSpec
+from brique.schema.write_python import write_python
 
 __all__ = [
     "DECODERS",
@@ -53,4 +54,5 @@ __all__ = [
     "split_key",
     "to_json",
     "to_python",
+    "write_python",
 ]

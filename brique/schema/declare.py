@@ -217,7 +217,7 @@ def _plain(hint: Any) -> tuple[Any, bool]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
         if len(inner) == 1:
-            return inner[0], len(inner) < len(typing.get_args(hint))
+            return typing.get_origin(inner[0]) or inner[0], len(inner) < len(typing.get_args(hint))
     return typing.get_origin(hint) or hint, False
 
 

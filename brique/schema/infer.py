@@ -95,7 +95,7 @@ def _column(table: SourceTable, source: SourceColumn, name: str, decoder: str) -
         kind=DECODERS[decoder].kind if decoder else source.kind,
         label=told,
         source_type=source.type,
-        nullable=source.nullable or is_date,
+        nullable=(source.nullable or is_date) and source.name not in table.key,
         generated=source.generated,
         defaulted=source.defaulted,
         decoder=decoder,
