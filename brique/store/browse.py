@@ -131,7 +131,7 @@ class Browse:
         """Rows, next cursor, previous cursor."""
         query, backwards = self._query, self._query.before is not None
         cursor = query.before if backwards else query.after
-        place = self._place(cursor) if cursor is not None else None
+        place = self._place(cursor) if cursor else None
         order = self.order.reversed() if backwards else self.order
         found = self._fetch(order, place, query.limit + 1, backwards)
         more, found = len(found) > query.limit, found[: query.limit]
@@ -139,7 +139,7 @@ class Browse:
             found.reverse()
         if not found:
             return [], None, None
-        has_next = backwards or more
+        has_next = bool(cursor) if backwards else more
         has_previous = more if backwards else cursor is not None
         return (
             found,

@@ -31,8 +31,8 @@ class ListQuery:
     """A page of a list: rows that pass all `filters` and answer `search`, sorted.
 
     `sort` holds at most one (column, descending); rows with equal values stand in the order in which they came. None
-    sorts by the key. `after` and `before` are cursors of another page of the same list. `pending_first` puts rows that
-    are pending or need a person on top.
+    sorts by the key. `after` and `before` are cursors of another page of the same list; an empty `before` asks for the
+    last page. `pending_first` puts rows that are pending or need a person on top.
     """
 
     filters: tuple[Filter, ...] = ()
