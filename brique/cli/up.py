@@ -89,6 +89,6 @@ def _groups(settings: Settings, backends: list[str], token: str) -> list[list[Wa
     )
     return [
         [kept(name="engine", argv=worker("engine"))],
-        [kept(name=f"backend-{name}", argv=worker("backend", name)) for name in backends],
+        [kept(name=f"backend-{name}", argv=worker("backend", name), ready=False) for name in backends],
         [web],
     ]
