@@ -40,6 +40,7 @@ _PRELUDE = (
 )
 """What every transaction starts with: how values are written, and limits. Local, so that poolers do no harm."""
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+_NO_MARKER_RIGHT = "The account that brique uses may not write {table}."
 _FINGERPRINT = (
     "SELECT {snapshot}()::text, pg_postmaster_start_time()::text, pg_is_in_recovery(), "
     "(SELECT oid::int8 FROM pg_database WHERE datname = current_database())"
@@ -262,7 +263,7 @@ class PostgresBackend:
                 return Prepared(Rung.COMPARE, fault.message)
             raise
         if may[0][0] != "t":
-            return Prepared(Rung.COMPARE, f"The account that brique uses may not write {self._marker()}.")
+            return Prepared(Rung.COMPARE, _NO_MARKER_RIGHT.format(table=self._marker()))
         return Prepared(Rung.WATERMARK)
 
     def abort(self) -> None:

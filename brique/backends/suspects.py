@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from brique.schema import Catalogue, SourceReference, Value
-from brique.schema.infer import suspected_references
+from brique.schema import Catalogue, SourceReference, Value, suspected_references
 
 
 class Holds(Protocol):

@@ -6,7 +6,7 @@ from brique.schema.command import decode as decode_command
 from brique.schema.command import encode as encode_command
 from brique.schema.declare import BackendSpec, Table, column, key, old_date, padded, ref, specs_of
 from brique.schema.decoders import DECODERS, Decoder
-from brique.schema.infer import infer
+from brique.schema.infer import infer, suspected_references
 from brique.schema.keys import PENDING
 from brique.schema.keys import join as join_key
 from brique.schema.keys import split as split_key
@@ -51,6 +51,7 @@ __all__ = [
     "ref",
     "slug",
     "specs_of",
+    "suspected_references",
     "split_key",
     "to_json",
     "to_python",

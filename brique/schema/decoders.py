@@ -45,7 +45,7 @@ def _digits(value: StoreValue) -> int | None:
 def _date(year: int, month: int, day: int, raw: StoreValue) -> StoreValue:
     try:
         return date(year, month, day).isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):
         return raw
 
 

@@ -6,6 +6,7 @@ loses neither addresses nor pending commands. The text passes a strict type chec
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
@@ -235,8 +236,18 @@ def _call(head: str, arguments: Sequence[str], indent: str) -> str:
     line = f"{head}({', '.join(arguments)})"
     if len(line) <= WIDTH:
         return line
-    inner = "".join(f"{indent}    {argument},\n" for argument in arguments)
+    inner = "".join(_argument(argument, f"{indent}    ") for argument in arguments)
     return f"{head}(\n{inner}{indent})"
+
+
+def _argument(argument: str, indent: str) -> str:
+    """One argument on its own line; a long tuple one item a line."""
+    name, opened, rest = argument.partition("=(")
+    if len(indent) + len(argument) < WIDTH or not opened:
+        return f"{indent}{argument},\n"
+    items: tuple[str, ...] = ast.literal_eval(f"({rest}")
+    lines = "".join(f"{indent}    {_text(item)},\n" for item in items)
+    return f"{indent}{name}=(\n{lines}{indent}),\n"
 
 
 def _tuple(values: Sequence[str]) -> str:
