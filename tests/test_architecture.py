@@ -40,7 +40,7 @@ FILE_LINES_MAX = 450
 
 def room_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).parts
-    return "brique" if parts[0] == "__init__.py" else parts[0].removesuffix(".py")
+    return {"__init__.py": "brique", "__main__.py": "cli"}.get(parts[0]) or parts[0].removesuffix(".py")
 
 
 def sources() -> list[Path]:

@@ -1,0 +1,5 @@
+"""`python -m brique` is `brique`."""
+
+from brique.cli import main
+
+main()
