@@ -1,5 +1,8 @@
 """A table as a file, and what an address asks of a list (the same question for page, API and export)."""
 
+from brique.exports.download import Download, Downloads
+from brique.exports.export import SUFFIXES, Export, Options, disposition, export, parse_export
+from brique.exports.freshness import Freshness, aged, freshness
 from brique.exports.listing import (
     COMPARISONS,
     CONTROLS,
@@ -13,20 +16,33 @@ from brique.exports.listing import (
     parse_listing,
     separated,
 )
+from brique.exports.notes import sentence
 from brique.exports.typed import part, typed
 
 __all__ = [
     "COMPARISONS",
     "CONTROLS",
+    "SUFFIXES",
+    "Download",
+    "Downloads",
+    "Export",
+    "Freshness",
     "ListLimits",
     "Listing",
+    "Options",
     "Term",
     "ValueParser",
+    "aged",
+    "disposition",
+    "export",
+    "freshness",
     "joined",
     "near",
     "parameter_of",
+    "parse_export",
     "parse_listing",
     "part",
+    "sentence",
     "separated",
     "typed",
 ]

@@ -27,6 +27,7 @@ from brique.settings import Settings
 from brique.views import Filter, ListQuery, Op, sortable
 
 CONTROLS = ("q", "sort", "columns", "after", "before", "limit")
+PAGING = frozenset({"after", "before", "limit"})
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "prefix", "contains", "in", "null")
 ValueParser = Callable[[Column, str], Value]
 """(column, text) to a store value. Raises ValueError with a sentence for people."""
@@ -65,7 +66,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Listing:
-    """An address, understood. `columns` is empty when none were chosen; `terms` are its conditions as they were written.
+    """An address, understood. `columns` is empty when none were chosen; `terms` are its conditions as written.
 
     `given` are its parameters, known ones only, in their order.
     """
@@ -87,7 +88,7 @@ class Listing:
         The page (`after`, `before`) is left out whenever anything else than the limit changes.
         """
         wanted = {name: None if value is None else str(value) for name, value in changes.items()}
-        if any(name not in ("after", "before", "limit") for name in wanted):
+        if not PAGING.issuperset(wanted):
             wanted = {"after": None, "before": None, **wanted}
         if wanted.get("after") is not None:
             wanted.setdefault("before", None)
@@ -145,14 +146,15 @@ def parse_listing(
         value_parser: how values are typed; as in the API when None.
         skip_empty: a condition without a value is no condition, as a form sends it.
         also: names of parameters that somebody else reads; they stay in the query string.
-        paged: whether `after`, `before` and `limit` may be there (an export has no pages).
+        paged: an export has no pages: `after`, `before` and `limit` are then passed over.
     Raises:
         BadInput: `fields` by parameter, fact `where` = "query"; the message names the nearest right parameter.
     """
-    return _Parsing(spec, limits, value_parser or typed, skip_empty, frozenset(also), paged).run(_pairs(parameters))
+    return _Parsing(spec, limits, value_parser or typed, skip_empty, frozenset(also), paged).run(pairs_of(parameters))
 
 
-def _pairs(parameters: Parameters) -> list[tuple[str, str]]:
+def pairs_of(parameters: Parameters) -> list[tuple[str, str]]:
+    """Parameters as (name, text) pairs, repeated names included."""
     several = getattr(parameters, "multi_items", None)
     if several is not None:
         return cast("list[tuple[str, str]]", list(several()))
@@ -173,7 +175,7 @@ class _Parsing:
     ) -> None:
         self.spec, self.limits, self.value_parser = spec, limits, value_parser
         self.skip_empty, self.also = skip_empty, also
-        self.controls = CONTROLS if paged else CONTROLS[:3]
+        self.left_out = frozenset() if paged else PAGING
         self.faults: dict[str, str] = {}
         self.nearest: tuple[str, str] | None = None
         self.control: dict[str, str] = {}
@@ -201,8 +203,8 @@ class _Parsing:
         return Listing(self.spec, query, columns, tuple(self.terms), tuple(self.given))
 
     def _take(self, name: str, text: str) -> None:
-        if name in self.controls:
-            if not text:
+        if name in CONTROLS:
+            if not text or name in self.left_out:
                 return
             if name in self.control:
                 self.faults[name] = _("Is given twice.")
@@ -232,7 +234,7 @@ class _Parsing:
         if marked and op in COMPARISONS:
             close = near(column, self.spec.names)
             return f"{close}__{op}" if close else ""
-        return near(name, (*self.spec.names, *self.controls))
+        return near(name, (*self.spec.names, *CONTROLS))
 
     def _condition(self, term: Term) -> None:
         column = self.spec.by_name[term.column]

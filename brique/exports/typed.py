@@ -1,4 +1,4 @@
-"""Values typed in an address as store values: ISO dates, a decimal point, `true` and `false`, as the API writes them."""
+"""Values typed in an address as store values: ISO dates, decimal points, `true` and `false`, as the API writes them."""
 
 from __future__ import annotations
 
