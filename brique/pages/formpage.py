@@ -113,6 +113,7 @@ def show(parts: Parts, request: Request, form: Form, copy: Copy | None, status: 
         faults=form.faults,
         values=form.values,
         lookup=lambda table: at(request.scope, f"/lookup/{table}"),
+        focus=next((row["name"] for row in form.differences if row["differs"]), ""),
     )
     hidden = {TOKEN: form.token, LANGUAGE: formats.language}
     hidden |= {name: text for name, text in ((SEEN, form.seen), (REPLACES, form.replaces)) if text}
@@ -159,8 +160,9 @@ def notice_of(fault: BriqueError, request: Request, language: str) -> Notice:
     t = formats_of(language, "UTC").t
     detail, try_this = str(told["detail"]), str(told.get("try_this", ""))
     if isinstance(fault, NOT_KEPT):
-        kept = t(_("What you typed is still here, and is not kept: try again. It cannot be sent twice."))
-        return Notice("bad", t(_("Not kept.")), f"{detail} {kept}")
+        why = t(_("The disk is full.") if isinstance(fault, NoRoom) else _("What keeps entries does not answer now."))
+        kept = t(_("Everything you typed is still here: try again in a moment. It cannot be sent twice."))
+        return Notice("bad", t(_("Not kept.")), f"{why} {kept}")
     if isinstance(fault, TokenReused):
         href = at(request.scope, f"/outbox/{fault.facts.get('receipt', '')}")
         return Notice("warn", detail, try_this, t(_("What was kept")), href)
@@ -185,6 +187,8 @@ def told(parts: Parts, request: Request, form: Form, fault: BriqueError, copy: C
     names = {ask.name for ask in form.asks if not ask.fixed}
     fields = fault.fields if isinstance(fault, BadInput) else {}
     form.faults = {name: text for name, text in fields.items() if name in names}
+    if isinstance(fault, TokenReused):
+        form.token = parts.desk.new_token()  # who sends it all the same means it as another command
     if not form.faults:
         form.notices = [*form.notices, notice_of(fault, request, language)]
         if fields:

@@ -109,20 +109,21 @@ class Sheet:
         faults: Mapping[str, str] | None = None,
         values: Row | None = None,
         lookup: Callable[[str], str] = lambda table: f"/lookup/{table}",
-        only: Sequence[str] | None = None,
+        focus: str = "",
     ) -> list[Field]:
         """The fields with these texts. `values`: the row as it is, for files and for what cannot be typed here.
 
-        `faults` by name are shown in the language of the form; the first faulty field, or the first one, is focused.
+        `faults` by name are shown in the language of the form; the first faulty field is focused, else that called
+        `focus`, else the first one.
         """
         faults = faults or {}
         values = values or {}
-        asked = [ask for ask in self.asks if only is None or ask.name in only]
         labels = self.references.labels(
-            [(ask.table, texts.get(ask.name, ""), ask.column) for ask in asked if ask.table and texts.get(ask.name)]
+            [(ask.table, texts.get(ask.name, ""), ask.column) for ask in self.asks if ask.table and texts.get(ask.name)]
         )
-        made = [self._field(ask, texts.get(ask.name, ""), faults, values, lookup, labels) for ask in asked]
+        made = [self._field(ask, texts.get(ask.name, ""), faults, values, lookup, labels) for ask in self.asks]
         wanted = next((f for f in made if f.error and not f.readonly), None)
+        wanted = wanted or next((f for f in made if f.name == focus), None)
         wanted = wanted or next((f for f in made if not f.readonly and f.kind != "file"), None)
         return [_focused(f) if f is wanted else f for f in made]
 

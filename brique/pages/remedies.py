@@ -87,6 +87,7 @@ class Remedies:
             title = self.t(_("This is not sent: the data had changed."))
         form.notices = [Notice("bad", title, reason)]
         form.replaces = item.command.id
+        form.back = "/outbox"
         form.others = [(self.t(_("Abandon my entry")), f"/outbox/{item.command.id}/abandon", "")]
         form.save_label = self.t(_("Send again"))
         form.pills = [(self.t(_("conflict") if item.state is State.CONFLICT else _("refused")), "bad")]

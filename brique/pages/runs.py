@@ -121,7 +121,7 @@ class Runs:
             form = self.form(request, command, typed.texts, got.token)
             form.replaces = got.replaces
             if isinstance(fault, NotFound):
-                form.notices = [Notice("bad", formats_for(self.parts, request).t(fault.message))]
+                form.notices = [Notice("bad", formats_for(self.parts, request).t(_("The row is not there any more.")))]
                 return show(self.parts, request, form, copy, fault.status)
             return told(self.parts, request, form, fault, copy)
 

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from brique.clock import unstamp
 from brique.commands import may
 from brique.errors import BadInput, BriqueError
-from brique.http import Routes, at, no_such_page, requires, user_of, wants_json
+from brique.http import Routes, at, no_such_page, user_of, wants_json
 from brique.observe import ErrorGroup, Series
 from brique.pages.format import DASH, Formats
 from brique.pages.formpage import Notice, copy_if_any, formats_for, notice_of
@@ -184,7 +184,6 @@ class StatusPage:
         actions = [(name, formats.t(DEMO_ACTIONS.get(name, name))) for name in panel.actions()]
         return {"sentence": formats.t(sentence), "kind": kind, "actions": actions}
 
-    @requires("admin")
     async def demo(self, request: Request) -> Response:
         """Stop, freeze or start the demo's ERP; that may take a while, so it runs in a thread."""
         panel = self.parts.demo
@@ -273,7 +272,7 @@ class Reading:
                          if state.since else "")  # fmt: skip
             parts.append(state.last_error)
             left = (state.next_try - self.now).total_seconds() if state.next_try else 0
-            again = self.t(_("new try in {time}"), time=self.formats.duration(left)) if left >= 1 else ""
+            again = self.t(_("new try in {time}"), time=self.formats.age(left)) if left >= 1 else ""
             parts.append(again or self.t(_("being tried now")))
         elif state.state == "slow":
             parts.append(state.last_error)

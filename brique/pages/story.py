@@ -197,7 +197,9 @@ class Teller:
                 return DASH
             plain = cells.text(spec.by_name[name], value)
             label = labels.get(name, {}).get(value, "")
-            return plain if not label or plain in label else f"{plain} {label}"
+            if not label:
+                return plain
+            return label if plain in label else f"{plain} {label}"
 
         return text
 
@@ -260,12 +262,13 @@ class Teller:
 
 
 def labels_of_key(copy: Copy, spec: TableSpec, key: str) -> str:
-    """The label of the row with this key, "" when it is not there."""
+    """The label of the row with this key, "" when it is not there or is called by nothing but its key."""
     try:
         row = copy.row(spec.name, key)
     except BriqueError:
         return ""
-    return label_of(spec, row) if row is not None else ""
+    label = label_of(spec, row) if row is not None else ""
+    return label if row is not None and label != row.key else ""
 
 
 def readable_key(key: str) -> str:

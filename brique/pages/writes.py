@@ -216,6 +216,8 @@ class Writes:
                 t = formats_for(self.parts, request).t
                 form.others = [(t(_("Make it anew")), f"/tables/{spec.name}/new", "")]
                 form.back = f"/tables/{spec.name}"
+                form.notices = [Notice("bad", t(_("The row is not there any more.")), t(_("Somebody has deleted it.")))]
+                return show(self.parts, request, form, copy, fault.status)
             return self._told(request, form, fault, copy)
 
     def _conflict(

@@ -25,7 +25,7 @@ from brique.commands import CommandSpec, Desk, Dismiss, Give, Move, command_spec
 from brique.errors import EngineAway, Refused
 from brique.http import Accounts, Assets, FrontDesk, Routes, Site, account_routes, application
 from brique.live import Live
-from brique.schema import BackendSpec, State, Table, decode_command, specs_of
+from brique.schema import BackendSpec, Change, State, Table, decode_command
 from brique.settings import Settings
 from brique.store import Reader, WriteDb
 from brique.views import Views
@@ -54,11 +54,12 @@ class Order(Table, backend=ERP, source="orders"):
     """Only for the command below: the specs themselves are inferred."""
 
     id: int
+    status: str
 
 
 def ship(db: WriteDb, order: Order, carrier: str, parcels: int = 1) -> None:
     """Marks an order as shipped."""
-    if db["orders"][order.key].status != "open":
+    if order.status != "open":
         raise Refused("This order is not open any more.")
     db.update(order, status=carrier[:10])
 
@@ -107,6 +108,12 @@ class World(commands_world.World):
         elif method == "dismiss":
             self.ask(Dismiss(payload["position"], payload["by"]))
         return {}
+
+    def given_by(self, user: str, **values: object) -> str:
+        """The receipt of a change of order 7 that `user` has given."""
+        before = {name: (self.values("orders", "7") or {})[name] for name in values}
+        command = self.command(Change("orders", "7", before, dict(values)), user=user)
+        return self.given(Give(command)).command.id
 
     def state_of_backend(self, **fields: Any) -> None:
         with self.store.transaction() as tx:
