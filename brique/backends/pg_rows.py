@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Buffer, Dumper, Loader
 
+from brique.backends import values as raw
 from brique.backends.faults import refused
 from brique.backends.pg_catalogue import PgColumn, columns_of, qualified, quoted, run, texts
 from brique.backends.pg_types import literal, output, parser, understand, unescape
@@ -66,6 +67,8 @@ class TableRows:
         self._natural = {
             column.name: understand(type_).kind for column, type_ in zip(spec.columns, self._types, strict=True)
         }
+        self._writers = {column.name: raw.writer(column) for column in spec.columns}
+        self._quoted = {column.name: quoted(column.source) for column in spec.columns}
         self.written = {
             column.name: column
             for column in spec.columns
@@ -126,7 +129,7 @@ class TableRows:
 
     def raw(self, column: Column, value: Value) -> Raw | None:
         """A store value as a parameter for this column."""
-        written = literal(column, value)
+        written = literal(self._writers[column.name], value)
         if written is None:
             return None
         if isinstance(written, bytes):
@@ -151,7 +154,7 @@ class TableRows:
         """The condition for a key; each way in which the source may have written a part counts."""
         parts = []
         for column, value in zip(self.spec.key_columns, key, strict=True):
-            name = quoted(column.source)
+            name = self._quoted[column.name]
             if value is None and self.raw(column, value) is None:
                 parts.append(f"{name} IS NULL")
                 continue
@@ -168,7 +171,7 @@ class TableRows:
                 continue
             if isinstance(value, bytes) and self._natural[name] is not Kind.BINARY:
                 return " AND false"  # bytes that are not UTF-8: the server would not even take them for comparing
-            cell, type_ = quoted(column.source), self._type(column)
+            cell, type_ = self._quoted[name], self._type(column)
             if self._natural[name] is Kind.TEXT or type_ == "json":
                 cell = f'{cell}::text COLLATE "C"'
             mark = parameters.add(self.raw(column, value))

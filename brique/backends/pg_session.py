@@ -142,8 +142,10 @@ class PostgresSession:
             if not back:
                 raise refused(LEFT_ALONE)
             return Applied(1, rows.parsed_key(back[0]))
-        key = rows.spec.key_values(change.key)
-        return Applied(self._checked(rows, key, change.before, change.after, changed), {})
+        if changed != 1:
+            key = rows.spec.key_values(change.key)
+            changed = self._checked(rows, key, change.before, change.after, changed)
+        return Applied(changed, {})
 
     def move_watermark(self, stream: str, previous: int, position: int) -> bool:
         parameters = Parameters()

@@ -213,9 +213,9 @@ _PLAIN: dict[Kind, Callable[[str], Value]] = {
 """Texts of natural kinds as plain values, for a column that is declared as another kind."""
 
 
-def literal(column: Column, value: Value) -> str | bytes | None:
-    """A store value as PostgreSQL reads it (an untyped literal); bytes only for binary values."""
-    written = raw.writer(column)(value)
+def literal(write: raw.Convert, value: Value) -> str | bytes | None:
+    """A store value as PostgreSQL reads it (an untyped literal), by its column's writer; bytes for binary values."""
+    written = write(value)
     if written is None or isinstance(written, (str, bytes)):
         return written
     return repr(written) if isinstance(written, float) else str(written)
