@@ -31,10 +31,58 @@ CITIES = [
     "Louga",
     "Tambacounda",
 ]
-FIRST = "Awa Moussa Fatou Ibrahima Mariama Ousmane Aïssatou Cheikh Ndèye Mamadou Élodie Jean Sophie Abdou".split()
-LAST = "Diop Ndiaye Fall Sow Faye Gueye Ba Sarr Cissé Diallo Kane Mbaye Seck Thiam Dupont Lefèvre".split()
+FIRST = [
+    "Awa",
+    "Moussa",
+    "Fatou",
+    "Ibrahima",
+    "Mariama",
+    "Ousmane",
+    "Aïssatou",
+    "Cheikh",
+    "Ndèye",
+    "Mamadou",
+    "Élodie",
+    "Jean",
+    "Sophie",
+    "Abdou",
+]
+LAST = [
+    "Diop",
+    "Ndiaye",
+    "Fall",
+    "Sow",
+    "Faye",
+    "Gueye",
+    "Ba",
+    "Sarr",
+    "Cissé",
+    "Diallo",
+    "Kane",
+    "Mbaye",
+    "Seck",
+    "Thiam",
+    "Dupont",
+    "Lefèvre",
+]
 STATES = ["open", "shipped", "invoiced", "paid", "cancelled"]
-WORDS = "vis boulon écrou plaque tube câble pompe filtre joint moteur courroie roulement vanne capteur relais".split()
+WORDS = [
+    "vis",
+    "boulon",
+    "écrou",
+    "plaque",
+    "tube",
+    "câble",
+    "pompe",
+    "filtre",
+    "joint",
+    "moteur",
+    "courroie",
+    "roulement",
+    "vanne",
+    "capteur",
+    "relais",
+]
 CUSTOMERS = 20_000
 
 
@@ -281,7 +329,7 @@ def main(rows: int, folder: Path) -> None:
     reader = Reader(folder / "store.db", SPECS)
     compare(reader, store, folder, rows)
     browse(reader, rows, 40)
-    row: Row = {name: None for name in ORDER.names} | {"id": rows + 1, "contact": "Jean Neuf"}
+    row: Row = dict.fromkeys(ORDER.names) | {"id": rows + 1, "contact": "Jean Neuf"}
     began = clock()
     for number in range(200):
         with store.transaction() as tx:

@@ -139,7 +139,7 @@ class _Board:
             )
             age = oldest(self.parts, copy.backend_states(), names)
         question = urlencode({"view": view.name, **given})
-        known = msgspec.json.decode(shown.body) if shown is not None else None
+        known: Any = msgspec.json.decode(shown.body) if shown is not None else None
         context = {
             **around,
             "view": view,

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from brique.pages.cells import Cells
 from brique.pages.format import DASH, Formats
-from brique.schema import Column, TableSpec, label
+from brique.schema import Column, Kind, TableSpec, label
 
 ROWS_MAX = 500
 """More are counted; the JSON of the view has them all."""
@@ -25,6 +25,8 @@ _DECIMAL = re.compile(r"-?\d{1,15}\.\d{1,6}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_WHOLE = re.compile(r"-?[1-9]\d{0,17}|0")
+_AMOUNTS = frozenset(("total", "sum", "amount", "net", "gross", "balance", "turnover", "montant", "somme", "solde"))
 _OWN = ("_key", "_label", "_pending")
 
 
@@ -52,6 +54,8 @@ class Data:
 
     def __init__(self, specs: Mapping[str, TableSpec], formats: Formats, at: Callable[[str], str]) -> None:
         self.specs, self.formats, self.at = specs, formats, at
+        decimals = {c.name for spec in specs.values() for c in spec.columns if c.kind is Kind.DECIMAL}
+        self._amounts = _AMOUNTS | decimals
         self._by_names = {frozenset(spec.names): spec for spec in specs.values()}
         self._cells: dict[str, Cells] = {}
 
@@ -115,11 +119,21 @@ class Data:
         """A field of a row, written as its column is; of anything else, as its form suggests."""
         column: Column | None = spec.by_name.get(name) if spec is not None else None
         if spec is None or column is None or value is None:
-            return self.inline(value)
+            return self.inline(self._amount(name, value))
         try:
             return self._cells_of(spec).plain(column)(column.store_json(value))
         except ValueError:
             return self.scalar(value)
+
+    def _amount(self, name: str, value: Any) -> Any:
+        """`value` as a number when it is a whole decimal written as text, which its name must tell: a code is none."""
+        if (
+            isinstance(value, str)
+            and _WHOLE.fullmatch(value)
+            and not self._amounts.isdisjoint((name, *name.split("_")))
+        ):
+            return int(value)
+        return value
 
     def inline(self, value: Any) -> Markup:
         """A value in a cell: what is nested is said briefly."""
@@ -203,7 +217,7 @@ class Data:
     def _is_numeric(self, spec: TableSpec | None, name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
         if spec is not None and name in spec.by_name:
             return spec.by_name[name].kind.numeric and name not in spec.key and name not in spec.reference_of
-        return all(row.get(name) is None or number_of(row[name]) is not None for row in rows)
+        return all(row.get(name) is None or number_of(self._amount(name, row[name])) is not None for row in rows)
 
     def _head(self, spec: TableSpec | None, name: str, is_number: bool) -> Markup:
         text = self._column_label(spec, name)

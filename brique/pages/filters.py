@@ -184,9 +184,9 @@ class _Filters:
             sentence = _("{column} is empty") if empty else _("{column} is not empty")
             return t(sentence, column=column.label)
         if term.op == "contains":
-            return t(_("{column} contains “{text}”"), column=column.label, text=term.text)
+            return t(_("{column} contains “{part}”"), column=column.label, part=term.text)
         if term.op == "prefix":
-            return t(_("{column} starts with “{text}”"), column=column.label, text=term.text)
+            return t(_("{column} starts with “{part}”"), column=column.label, part=term.text)
         if term.op == "in":
             values = separated(term.text)
             text = ", ".join(self._value(column, value) for value in values[:5]) + ("…" if len(values) > 5 else "")

@@ -37,6 +37,7 @@ RELATED_COLUMNS_MAX = 5
 HISTORY_MAX = 8
 _IMAGE_BYTES_MAX = 5_000_000
 _JSON_CHARS_MAX = 20_000
+_WIDE_CHARS = 60
 
 
 def _(text: str) -> str:
@@ -227,6 +228,7 @@ class _RowPage:
         html = cells.write(column)(value)
         if column.kind is Kind.TEXT and isinstance(value, str) and column.name not in self.spec.reference_of:
             html = _address(value) or html
+            return Shown(column.label, html, column.help, is_wide=len(value) > _WIDE_CHARS or "\n" in value)
         return Shown(column.label, html, column.help)
 
     def _bytes(self, column: Column, value: bytes) -> Shown:

@@ -218,9 +218,7 @@ class Shop:
         table.include(self.parts.assets.routes())
         table.include(routes(self.parts))
         self.routes = table
-        return application(
-            table, accounts=self.accounts, site=site, render=render, languages=self.parts.languages
-        )
+        return application(table, accounts=self.accounts, site=site, render=render, languages=self.parts.languages)
 
     def reader(self) -> Reader:
         """This thread's."""

@@ -241,6 +241,8 @@
     const keys = document.getElementById("keys-on");
     if (keys) keys.checked = store.get("keys") !== "off";
     enhance();
+    const menu = document.getElementById("menu"), here = menu?.querySelector("[aria-current]");
+    if (here && menu.scrollWidth > menu.clientWidth) menu.scrollLeft = here.offsetLeft - menu.offsetLeft - 8;
     setInterval(tick, 10000);
     setInterval(settle, 300);
   };
