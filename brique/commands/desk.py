@@ -249,11 +249,14 @@ class Desk:
         )
         payload = {"command": encode_command(command), "token": token, "wait_ms": self.wait_ms}
         given = await self.caller.acall("give", payload)
+        if given["duplicate"]:
+            known = await self._known(author, token, digest)
+            assert known is not None, "it was just found under this token"
+            return known
         return Answer(
             id=given["id"],
             position=given["position"],
             state=State(given["state"]),
-            duplicate=given["duplicate"],
             table=changes[0].table,
             key=changes[0].key,
         )

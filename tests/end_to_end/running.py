@@ -66,7 +66,9 @@ def brique_up(*what: str, data: Path, options: tuple[str, ...] = ()) -> Iterator
         assert process.poll() is None, log.read_text()
         link = re.search(r"^Open (\S+)$", log.read_text(), re.MULTILINE)
         assert link is not None
-        yield Running(process, address, link[1], data)
+        running = Running(process, address, link[1], data)
+        with running.client:
+            yield running
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, log.read_text()[-3000:]
     finally:
