@@ -146,7 +146,7 @@ class Settings:
 
     # looking after it
     error_groups_max: int = _row(500, "groups", "Kinds of errors that are kept; the oldest go first.", live=True, low=1)
-    log_level: str = _row("info", "", "Least weight of what is logged.", live=True, choices=LOG_LEVELS)
+    log_level: str = _row("warning", "", "Least weight of what is logged.", live=True, choices=LOG_LEVELS)
     log_format: str = _row("logfmt", "", "Form of a log line.", choices=LOG_FORMATS)
 
     @property
