@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from brique import errors
 from brique.channel.wire import (
@@ -150,8 +150,7 @@ class _Wire(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class, only by what it does
         self.channel.deliver("connected", {})
 
     def send(self, method: str, payload: Payload) -> tuple[int, asyncio.Future[Payload]]:

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from pathlib import Path
+from typing import cast
 
 from brique import errors
 from brique.channel.wire import (
@@ -132,8 +133,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by class, only by its deeds
         user = _peer_user(transport)
         if user not in (0, os.geteuid()):
             _log.warning("user %s may not use %s", user, self.server.path)
