@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from brique.errors import BadInput, BriqueError, Busy, EngineAway, NoRoom, Refused, TokenReused, TooMuch
+from brique.errors import BadInput, BriqueError, Busy, EngineAway, NoRoom, NotFound, Refused, TokenReused, TooMuch
 from brique.http import at, describe, language_of, user_of
 from brique.pages.asks import Ask
 from brique.pages.format import Formats
@@ -53,6 +54,7 @@ class Form:
     """A form on its way to the page. Paths are of this intranet, without the prefix it is mounted below.
 
     `values`: the row as it is (for files). `seen`: packed; `next_label`: the button that saves and begins another one;
+    `files_lost`: a file had been chosen, which the browser does not send again;
     `differences`: rows of a conflict, with `heads` above them; `others`: further buttons (label, path, kind).
     """
 
@@ -71,7 +73,7 @@ class Form:
     replaces: str = ""
     save_label: str = ""
     next_label: str = ""
-    danger: bool = False
+    files_lost: bool = False
     pills: list[tuple[str, str]] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
     heads: tuple[str, str] = ("", "")
@@ -132,7 +134,6 @@ def show(parts: Parts, request: Request, form: Form, copy: Copy | None, status: 
         notices=form.notices,
         save_label=form.save_label or save_label(parts, formats, form.tables, copy),
         next_label=form.next_label,
-        danger=form.danger,
         differences=form.differences,
         heads=form.heads,
         others=[(label, at(request.scope, path), kind) for label, path, kind in form.others],
@@ -187,6 +188,9 @@ def told(parts: Parts, request: Request, form: Form, fault: BriqueError, copy: C
     names = {ask.name for ask in form.asks if not ask.fixed}
     fields = fault.fields if isinstance(fault, BadInput) else {}
     form.faults = {name: text for name, text in fields.items() if name in names}
+    if form.files_lost:
+        t = formats_of(language, parts.timezone.key).t
+        form.notices.append(Notice("warn", t(_("Choose the file again: browsers do not keep it."))))
     if isinstance(fault, TokenReused):
         form.token = parts.desk.new_token()  # who sends it all the same means it as another command
     if not form.faults:
@@ -196,11 +200,31 @@ def told(parts: Parts, request: Request, form: Form, fault: BriqueError, copy: C
     return show(parts, request, form, copy, fault.status)
 
 
+async def carried(parts: Parts, request: Request, got: Received, table: str = "") -> Received:
+    """`got` with the files of the command that it sends anew: a browser does not send them a second time."""
+    if not got.replaces:
+        return got
+    try:
+        item = await asyncio.to_thread(parts.desk.find, user_of(request), got.replaces)
+    except NotFound:  # somebody else's, or forgotten: nothing is carried over
+        return got
+    files = {
+        name: value
+        for change in item.command.changes
+        if change.table == table
+        for name, value in (change.after or {}).items()
+        if isinstance(value, bytes) and f"remove.{name}" not in got.given
+    }
+    return replace(got, given={**files, **got.given})
+
+
 async def dismiss_replaced(parts: Parts, request: Request, got: Received) -> None:
     """The command that was sent anew needs nobody any more."""
     if not got.replaces:
         return
     try:
-        await parts.desk.dismiss(user_of(request), got.replaces)
+        item = await asyncio.to_thread(parts.desk.find, user_of(request), got.replaces)
+        if item.state.needs_person:
+            await parts.desk.dismiss(user_of(request), got.replaces)
     except BriqueError as fault:  # the new one is kept; the old one can still be put away in the outbox
         log.warning("%s was sent anew, but could not be put away: %s", got.replaces, fault.message)

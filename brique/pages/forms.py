@@ -160,9 +160,11 @@ class Sheet:
         )
 
     def _is_beyond(self, ask: Ask, value: Value) -> bool:
-        """Whether the value is none that a field can hold: bytes outside a file column, a novel."""
+        """Whether the value is none that its field can hold: bytes outside a file column, text in one, a novel."""
+        if ask.column.kind is Kind.BINARY:
+            return not (value is None or isinstance(value, bytes))
         if isinstance(value, bytes):
-            return ask.column.kind is not Kind.BINARY
+            return True
         return isinstance(value, str) and len(value) > _EDITABLE_CHARS_MAX
 
     def _glimpse(self, value: Value) -> str:

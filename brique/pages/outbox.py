@@ -29,6 +29,8 @@ from brique.schema import State
 from brique.views import Copy, StoredCommand
 
 ROWS_MAX = 50
+NEEDY = (State.REFUSED, State.CONFLICT, State.UNKNOWN)
+"""States of commands that a person must decide."""
 OPEN = (State.KEPT, State.SENDING, State.REFUSED, State.CONFLICT, State.UNKNOWN)
 """States of commands that are not done with; those that a person has dealt with are left out."""
 _CHOICES = ("open", "needs", "all", *State)
@@ -68,7 +70,7 @@ class Question:
     @property
     def states(self) -> tuple[State, ...]:
         if self.state == "needs":
-            return (State.REFUSED, State.CONFLICT, State.UNKNOWN)
+            return NEEDY
         return {"open": OPEN, "all": ()}.get(self.state) or (() if self.state == "all" else (State(self.state),))
 
     @property
@@ -201,36 +203,51 @@ class Outbox:
 
     async def withdraw(self, request: Request) -> Response:
         """Take a command back that was not sent yet."""
-        return await self._act(request, "withdrawn", lambda user, receipt: self.parts.desk.withdraw(user, receipt))
+        act = self.parts.desk.withdraw
+        return await self._act(request, "withdrawn", lambda user, receipt: act(user, receipt), (State.KEPT,))
 
     async def dismiss(self, request: Request) -> Response:
         """Keep what the backend has."""
-        return await self._act(request, "dismissed", lambda user, receipt: self.parts.desk.dismiss(user, receipt))
+        act = self.parts.desk.dismiss
+        return await self._act(request, "dismissed", lambda user, receipt: act(user, receipt), NEEDY)
 
     async def abandon(self, request: Request) -> Response:
         """Give up what was asked, and go back to the outbox."""
         act = self.parts.desk.dismiss
-        return await self._act(request, "dismissed", lambda user, receipt: act(user, receipt), to_outbox=True)
+        return await self._act(request, "dismissed", lambda user, receipt: act(user, receipt), NEEDY, to_outbox=True)
 
     async def decide(self, request: Request) -> Response:
         """Say of a command without an answer whether it arrived; if it did not, it may be sent again at once."""
         form = await request.form()
         said, desk = form.get("arrived"), self.parts.desk
-        arrived = said == "yes"
-        response = await self._act(
-            request, "decided", lambda user, receipt: desk.decide(user, receipt, arrived=arrived)
-        )
-        if response.status_code != 303 or arrived:
-            return response
+        item = await asyncio.to_thread(desk.find, user_of(request), request.path_params["receipt"])
+        if said == "yes" or item.state is not State.REFUSED:  # refused: decided a click ago, and not yet sent again
+            response = await self._act(
+                request,
+                "decided",
+                lambda user, receipt: desk.decide(user, receipt, arrived=said == "yes"),
+                (State.UNKNOWN,),
+            )
+            if response.status_code != 303 or said == "yes":
+                return response
         if said == "again":
             return await self.resend(request)
-        return await self._act(request, "decided", lambda user, receipt: desk.dismiss(user, receipt), to_outbox=True)
+        return await self._act(
+            request, "decided", lambda user, receipt: desk.dismiss(user, receipt), NEEDY, to_outbox=True
+        )
 
-    async def _act(self, request: Request, code: str, act: Any, *, to_outbox: bool = False) -> Response:
-        """Do it, then show the row or the receipt; or say on the receipt's page why it cannot be done."""
+    async def _act(
+        self, request: Request, code: str, act: Any, states: tuple[State, ...], *, to_outbox: bool = False
+    ) -> Response:
+        """Do it, then show the row or the receipt; or say on the receipt's page why it cannot be done.
+
+        `states` are those in which it may be done: the engine itself lets a kept command become applied, for replay.
+        """
         user, receipt = user_of(request), request.path_params["receipt"]
         item = await asyncio.to_thread(self.parts.desk.find, user, receipt)
         try:
+            if item.state not in states:
+                raise Refused(_("It was too late for that: look at what has become of it."))
             await act(user, receipt)
         except SHOWN as fault:
             return await asyncio.to_thread(self._not_done, request, fault)
@@ -262,9 +279,11 @@ class Outbox:
         item = await asyncio.to_thread(self.parts.desk.find, user, receipt)
         token = str(form.get(TOKEN, ""))
         try:
+            if item.state not in (State.REFUSED, State.CONFLICT):
+                raise Refused(_("It was too late for that: look at what has become of it."))
             answer = await self._resend(request, item, token)
             await self.parts.desk.dismiss(user, receipt)
-        except (*SHOWN, BriqueError) as fault:
+        except BriqueError as fault:
             return await asyncio.to_thread(self._not_sent, request, fault)
         path = f"/outbox/{answer.id}"
         code = "again" if answer.duplicate else "kept"

@@ -28,6 +28,10 @@ class Received:
     picks: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def has_files(self) -> bool:
+        return any(isinstance(value, bytes) for value in self.given.values())
+
+    @property
     def taken(self) -> frozenset[str]:
         """The fields of which the author takes what somebody else wrote."""
         return frozenset(name for name, side in self.picks.items() if side == "theirs")

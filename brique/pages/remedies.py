@@ -113,6 +113,7 @@ class Remedies:
             token=token,
             tables=(spec.name,),
             current=f"table:{spec.name}",
+            values=values,
         )
 
     def _change_again(self, item: StoredCommand, change: Change, spec: TableSpec, theirs: Row, token: str) -> Form:
@@ -127,6 +128,6 @@ class Remedies:
             token=token,
             tables=(spec.name,),
             current=f"table:{spec.name}",
-            values=theirs,
+            values=values,
             seen=pack(theirs),
         )

@@ -19,6 +19,8 @@ from brique.schema import PENDING, Change, Row, State, TableSpec, Value, split_k
 from brique.views import Copy, StoredCommand, StoredRow, label_of
 
 _FIELDS_SHOWN_MAX = 4
+_ROWS_LISTED_MAX = 3
+_ROWS_SHOWN_MAX = 50
 
 
 def _(text: str) -> str:
@@ -92,6 +94,7 @@ class Story:
     kind: str
     backend: str
     rows: tuple[RowStory, ...]
+    more_rows: int = 0
     reason: str = ""
     tries: int = 0
     next_try: datetime | None = None
@@ -113,6 +116,7 @@ class Teller:
         """The story of `item`; `whole` with every field and every event."""
         command = item.command
         state, kind = STATES[item.state]
+        shown = command.changes[: _ROWS_SHOWN_MAX if whole else _ROWS_LISTED_MAX]
         backend = self.parts.backends.get(command.backend)
         name = command.label or _NAMES.get(command.name, command.name)
         return Story(
@@ -124,7 +128,8 @@ class Teller:
             state=self.t(state),
             kind="" if item.dismissed else kind,
             backend=(backend.label or backend.name) if backend else command.backend,
-            rows=tuple(self.row(change, whole=whole) for change in command.changes),
+            rows=tuple(self.row(change, whole=whole) for change in shown),
+            more_rows=len(command.changes) - len(shown),
             reason=self.t(item.reason) if item.reason else "",
             tries=item.tries,
             next_try=unstamp(item.next_try) if item.next_try else None,

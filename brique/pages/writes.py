@@ -24,6 +24,7 @@ from brique.pages.formpage import (
     SHOWN,
     Form,
     Notice,
+    carried,
     copy_if_any,
     dismiss_replaced,
     formats_for,
@@ -102,6 +103,7 @@ class Writes:
         """Keep a new row."""
         spec, parts = self._spec(request), self.parts
         got = await received(request, file_bytes_max=parts.settings.cell_bytes_max)
+        got = await carried(parts, request, got, spec.name)
         asks = asks_of_table(spec, parts.specs, new=True)
         typed, fault = await asyncio.to_thread(self._read, request, asks, got, None)
         answer = None
@@ -128,7 +130,7 @@ class Writes:
         assert fault is not None
         with copy_if_any(self.parts) as copy:
             form = self._new_form(request, spec, asks, typed.texts, got.token)
-            form.replaces = got.replaces
+            form.replaces, form.files_lost = got.replaces, got.has_files and not got.replaces
             return self._told(request, form, fault, copy)
 
     # changing a row
@@ -163,6 +165,7 @@ class Writes:
         """Keep a change of a row."""
         spec, parts = self._spec(request), self.parts
         got = await received(request, file_bytes_max=parts.settings.cell_bytes_max)
+        got = await carried(parts, request, got, spec.name)
         asks = asks_of_table(spec, parts.specs, new=False)
         row, seen = await asyncio.to_thread(self._seen, request, spec, got)
         typed, fault = await asyncio.to_thread(self._read, request, asks, got, seen)
@@ -207,11 +210,14 @@ class Writes:
         with copy_if_any(self.parts) as copy:
             if isinstance(fault, Stale) and copy is not None:
                 form = self._conflict(request, copy, spec, key, got, typed, fault, before)
+                if got.has_files and not got.replaces:
+                    t = formats_for(self.parts, request).t
+                    form.notices.append(Notice("warn", t(_("Choose the file again: browsers do not keep it."))))
                 return show(self.parts, request, form, copy, fault.status)
             values = row.values if row is not None else before
             form = self._edit_form(request, copy, spec, StoredRow(row.key if row else key, 0, 0, values), got.token)
             form.texts = {**form.texts, **{name: text for name, text in typed.texts.items() if name in got.given}}
-            form.seen, form.replaces = got.seen, got.replaces
+            form.seen, form.replaces, form.files_lost = got.seen, got.replaces, got.has_files and not got.replaces
             if isinstance(fault, NotFound):
                 t = formats_for(self.parts, request).t
                 form.others = [(t(_("Make it anew")), f"/tables/{spec.name}/new", "")]

@@ -367,6 +367,7 @@ async def test_files_are_uploaded_and_kept_when_not_touched(world: World) -> Non
         _, values = await browser.form(path)
         answer = await browser.submit(path, values, files={"paper": ("b.png", b"x" * 100_001)})
         assert answer.status_code == 422 and "Is too large: 100" in answer.text
+        assert "Choose the file again" in answer.text
     world.replay()
     assert world.erp("SELECT quantity, paper FROM orders WHERE id = 7") == [(12, b"\x89PNG2")]
 

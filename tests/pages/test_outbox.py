@@ -367,3 +367,40 @@ async def test_of_what_got_no_answer_a_person_says_that_it_did_not_arrive(world:
         answer = await browser.press(page, f"/outbox/{other}/decide", arrived="no")
         assert answer.headers["location"] == "/outbox" and world.reader.needing_person() == 0
     assert len(world.reader.outbox()) == 3
+
+
+async def test_nobody_can_call_a_command_settled_that_was_not_sent(world: World) -> None:
+    async with signed_in(world) as browser:
+        receipt = await change(browser, quantity="12")
+        values = hidden((await browser.get(f"/outbox/{receipt}")).text, "/withdraw")
+        for act in ("decide", "dismiss", "abandon", "resend"):
+            answer = await browser.submit(f"/outbox/{receipt}/{act}", values | {"arrived": "yes"})
+            assert answer.status_code == 409 and "too late" in answer.text, act
+        _, sent = await browser.form("/tables/orders/8/edit")
+        await browser.submit("/tables/orders/8/edit", sent | {"quantity": "4", "_replaces": receipt})
+    found = world.reader.command(receipt)
+    assert found is not None and found.state is State.KEPT and not found.dismissed
+
+
+async def test_two_clicks_on_send_again_are_one_command(world: World) -> None:
+    async with signed_in(world) as browser:
+        receipt = await unknown(world, browser)
+        values = hidden((await browser.get(f"/outbox/{receipt}")).text, "/decide") | {"arrived": "again"}
+        answers = [await browser.submit(f"/outbox/{receipt}/decide", values) for _ in range(2)]
+        assert len({answer.headers["location"] for answer in answers}) == 1
+    assert len(world.reader.outbox()) == 2
+
+
+async def test_the_file_of_a_refused_row_is_not_asked_for_again(world: World) -> None:
+    async with signed_in(world) as browser:
+        _, values = await browser.form("/tables/orders/new")
+        sent = values | {"client": "C000001", "quantity": "5000"}
+        await browser.submit("/tables/orders/new", sent, files={"paper": ("a.png", b"\x89PNG3")})
+        world.replay()
+        [item] = world.reader.outbox()
+        page = await browser.get(f"/outbox/{item.command.id}")
+        assert "There is a file of 5" in page.text
+        values = {**hidden(page.text, "/new"), **fields(page.text)}
+        assert (await browser.submit("/tables/orders/new", values | {"quantity": "5"})).status_code == 303
+    world.replay()
+    assert world.erp("SELECT paper FROM orders WHERE quantity = 5") == [(b"\x89PNG3",)]
