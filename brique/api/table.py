@@ -11,8 +11,7 @@ from brique.api.outcome import Outcomes
 from brique.api.parts import Parts
 from brique.api.rest import Rest
 from brique.api.tables import Tables
-from brique.exports import SUFFIXES
-from brique.formats import by_suffix
+from brique.exports import MEDIA_TYPES, SUFFIXES
 
 
 def _(text: str) -> str:
@@ -142,7 +141,7 @@ def _writes(tables: Tables) -> list[Operation]:
 
 
 def _files(tables: Tables) -> list[Operation]:
-    media_types = tuple(by_suffix(suffix).media_type.partition(";")[0] for suffix in SUFFIXES)
+    media_types = tuple(MEDIA_TYPES.values())
     form = Parameter("format", "path", {"type": "string", "enum": list(SUFFIXES)}, _("The form of the file."), True)
     column = Parameter("column", "path", TEXT, _("A binary column."), True)
     files = tuple(

@@ -1,7 +1,7 @@
 """A table as a file, and what an address asks of a list (the same question for page, API and export)."""
 
 from brique.exports.download import Download, Downloads
-from brique.exports.export import SUFFIXES, Export, Options, disposition, export, parse_export
+from brique.exports.export import MEDIA_TYPES, SUFFIXES, Export, Options, disposition, export, parse_export
 from brique.exports.freshness import Freshness, aged, freshness
 from brique.exports.listing import (
     COMPARISONS,
@@ -22,6 +22,7 @@ from brique.exports.typed import part, typed
 __all__ = [
     "COMPARISONS",
     "CONTROLS",
+    "MEDIA_TYPES",
     "SUFFIXES",
     "Download",
     "Downloads",

@@ -28,6 +28,7 @@ from brique.words import translate
 OPTIONS = ("_separator", "_headings", "_notes", "_labels")
 """Parameters of an export's address beside those of the list; no column of a source is ever named so."""
 SUFFIXES = ("csv", "xlsx", "json")
+MEDIA_TYPES = {suffix: by_suffix(suffix).media_type.partition(";")[0] for suffix in SUFFIXES}
 _SEPARATORS = {",": ",", "comma": ",", ";": ";", "semicolon": ";", "\t": "\t", "tab": "\t"}
 _BATCH_ROWS = 500
 _BATCH_ROWS_WITH_DOCUMENTS = 100
@@ -138,7 +139,8 @@ def export(
 
 def disposition(filename: str) -> str:
     """A Content-Disposition for a download under that name: in UTF-8, and in ASCII for what cannot read it."""
-    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode().strip() or "export"
+    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode().strip()
+    plain = f"export{plain}" if not plain or plain.startswith(".") else plain
     plain = "".join(letter if letter.isprintable() and letter not in '"\\/%' else "_" for letter in plain)
     if plain == filename:
         return f'attachment; filename="{plain}"'

@@ -29,6 +29,11 @@ from brique.views import Filter, ListQuery, Op, sortable
 CONTROLS = ("q", "sort", "columns", "after", "before", "limit")
 PAGING = frozenset({"after", "before", "limit"})
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "prefix", "contains", "in", "null")
+_ELSEWHERE = {
+    "gte": "ge", "lte": "le", "neq": "ne", "not": "ne", "startswith": "prefix", "istartswith": "prefix",
+    "icontains": "contains", "like": "contains", "isnull": "null", "exact": "eq",
+}  # fmt: skip
+"""What comparisons are called in other systems, to suggest ours."""
 ValueParser = Callable[[Column, str], Value]
 """(column, text) to a store value. Raises ValueError with a sentence for people."""
 Parameters = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -230,7 +235,7 @@ class _Parsing:
     def _near(self, name: str) -> str:
         column, marked, op = name.rpartition("__")
         if marked and column in self.spec.by_name:
-            return f"{column}__{near(op, COMPARISONS) or COMPARISONS[1]}"
+            return f"{column}__{_ELSEWHERE.get(op) or near(op, COMPARISONS) or COMPARISONS[1]}"
         if marked and op in COMPARISONS:
             close = near(column, self.spec.names)
             return f"{close}__{op}" if close else ""
@@ -274,6 +279,8 @@ class _Parsing:
         text = self.control.get("q", "")
         if len(text) > self.limits.search_chars_max:
             self.faults["q"] = _("Is too long.")
+        elif "\x00" in text:
+            self.faults["q"] = _("Must not contain a NUL character.")
         return text
 
     def _sort(self) -> tuple[tuple[str, bool], ...]:

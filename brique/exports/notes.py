@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 
 from brique.exports.listing import Listing, Term
+from brique.exports.typed import truth
 from brique.words import translate
 
 _SIGNS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥"}
@@ -44,7 +45,6 @@ def sentence(listing: Listing, term: Term, language: str) -> str:
 
     label = listing.spec.by_name[term.column].label
     if term.op == "null":
-        wanted = next(one for one in listing.query.filters if one.column == term.column and "null" in one.op)
-        return f"{label} {t('is empty') if wanted.op == 'null' else t('is not empty')}"
+        return f"{label} {t('is empty') if truth(term.text) else t('is not empty')}"
     words = {"prefix": t("starts with"), "contains": t("contains"), "in": t("is one of")}
     return f"{label} {_SIGNS.get(term.op) or words[term.op]} {term.text}"

@@ -26,7 +26,10 @@ def typed(column: Column, text: str) -> Value:
     """
     if "\x00" in text:
         raise ValueError("Must not contain a NUL character.")
-    return from_json(column.kind, _json_form(column.kind, text), column.scale)
+    try:
+        return from_json(column.kind, _json_form(column.kind, text), column.scale)
+    except ArithmeticError as fault:
+        raise ValueError("Is too large.") from fault
 
 
 def part(column: Column, text: str) -> str:

@@ -1,7 +1,7 @@
 """A small intranet for tests of API and exports: real engine, spool, store, SQLite backend and server stack.
 
-The backend's process is missing: `replay()` sends what waits when a test says so, or at once while `is_live`. `colleague`
-changes the backend behind its back; `refresh` copies it anew.
+The backend's process is missing: `replay()` sends what waits when a test says so, or at once while `is_live`.
+`colleague` changes the backend behind its back; `refresh` copies it anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ from brique.commands import Desk, Replay, Report, Waiting, report_to_payload
 from brique.http import Accounts, Limits, Render, Site, application, plain_render
 from brique.schema import Kind, TableSpec, infer
 from brique.settings import Settings
-from brique.store import Reader, Store, StageWriter, WriteDb
+from brique.store import Reader, StageWriter, Store, WriteDb
 from brique.views import Views
 
 SCHEMA = """
@@ -56,7 +56,8 @@ INSERT INTO customer VALUES
   ('Été 1/2', 'Café de l''Été', 'Thiès', '-0.05', '2001-02-03', 1, 9007199254740995, NULL, NULL, '[1, 2]'),
   ('EVIL', '=1+2', '@SUM(A1)', '10', '2020-01-01', 1, 4, 2, NULL, NULL),
   ('WRONG', 'Wrong types', 'Dakar', 'a lot', 'soon', 7, 'many', 'x', 'never', 'not json');
-INSERT INTO purchase(number, customer, amount, status) VALUES (1, 'ALFKI', '10.00', 'open'), (2, 'BOLID', '20.50', 'sent'), (3, NULL, '5', 'paid');
+INSERT INTO purchase(number, customer, amount, status)
+  VALUES (1, 'ALFKI', '10.00', 'open'), (2, 'BOLID', '20.50', 'sent'), (3, NULL, '5', 'paid');
 INSERT INTO "Order Details" VALUES (1, 'tea', 2, 5), (1, 'coffee, black', 1, NULL), (2, '', 3, 7);
 INSERT INTO picture VALUES (1, 'dot', x'89504e47'), (2, 'none', NULL), (3, 'text', 'not bytes');
 INSERT INTO journal VALUES ('first', 'today'), (NULL, NULL);
@@ -65,11 +66,37 @@ PASSWORD = "cheval agrafe pile"
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "customer": {
+        "credit": {"kind": Kind.DECIMAL, "scale": 2, "precision": 12},
+        "since": {"kind": Kind.DATE},
+        "active": {"kind": Kind.BOOLEAN},
+        "rank": {"kind": Kind.INTEGER},
+        "ratio": {"kind": Kind.REAL},
+        "met": {"kind": Kind.DATETIME},
+        "profile": {"kind": Kind.JSON},
+        "city": {"kind": Kind.TEXT, "length_max": 20},
+    },
+    "picture": {"data": {"kind": Kind.BINARY}},
+}
+"""What the columns are declared as, whatever wrong value some row holds."""
+
+
+def typed(spec: TableSpec) -> TableSpec:
+    """`spec` with the kinds of `KINDS`."""
+    known = KINDS.get(spec.name, {})
+    columns = (replace(column, **known.get(column.name, {})) for column in spec.columns)
+    return spec.changed(columns=tuple(columns))
+
+
+MOMENT = datetime(2026, 11, 20, 10, 42, tzinfo=UTC)
+
+
 class SetClock:
     """A clock that a test moves."""
 
     def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 20, 10, 42, tzinfo=UTC)
+        self.moment = MOMENT
 
     def now(self) -> datetime:
         return self.moment
@@ -125,6 +152,7 @@ class World:
         *,
         schema: str = SCHEMA,
         declare: Callable[[Declaring], None] = lambda _: None,
+        reshape: Callable[[TableSpec], TableSpec] = lambda spec: typed(spec),
         marker: bool = True,
         render: Callable[[Parts], Render] | None = None,
         load: bool = True,
@@ -137,7 +165,7 @@ class World:
         self.intranet = Intranet("Test & Co")
         self.backend_spec = self.intranet.backend("erp", str(self.source), marker=marker)
         self.backend = open_backend("erp", str(self.source), timeout=2.0, connect_timeout=2.0)
-        specs = infer(self.backend.catalogue(), "erp")
+        specs = [reshape(spec) for spec in infer(self.backend.catalogue(), "erp")]
         self.intranet.infer(self.backend_spec, tuple(specs))
         declare(Declaring(self.intranet, {spec.name: spec for spec in specs}))
         self.declared = self.intranet.declared()
@@ -279,4 +307,4 @@ class World:
         self.accounts.close()
 
 
-__all__ = ["SCHEMA", "Declaring", "Kind", "World"]
+__all__ = ["MOMENT", "SCHEMA", "Declaring", "World"]
