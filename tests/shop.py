@@ -11,7 +11,7 @@ CREATE TABLE customer (id INTEGER PRIMARY KEY, name VARCHAR(60) NOT NULL, city T
 CREATE TABLE orders (
     id INTEGER PRIMARY KEY,
     customer_id INTEGER NOT NULL REFERENCES customer (id),
-    ordered_on INTEGER,
+    order_date INTEGER,
     amount DECIMAL(12, 2) NOT NULL DEFAULT 0,
     status TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'shipped'))
 );
