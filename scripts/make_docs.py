@@ -95,7 +95,7 @@ REASONS = {
     (State.KEPT, State.APPLIED): "the backend has taken it, or shows that it had",
     (State.KEPT, State.REFUSED): "the backend said no, or its author may no longer write",
     (State.KEPT, State.CONFLICT): "the row had changed",
-    (State.KEPT, State.UNKNOWN): "a person or a backend cannot tell what became of it",
+    (State.KEPT, State.UNKNOWN): "what became of it cannot be told",
     (State.KEPT, State.WITHDRAWN): "its author took it back",
     (State.SENDING, State.KEPT): "the try did not reach the backend for certain",
     (State.SENDING, State.APPLIED): "the backend has taken it",
