@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from brique.errors import BadInput, BriqueError, NotAllowed
 from brique.http.forms import SHOWN_FAULTS, FrontDesk, go, number, text
-from brique.http.gate import SIGN_IN_PATH, session_id
+from brique.http.gate import SIGN_IN_PATH, safe_next, session_id
 from brique.http.identity import ROLES, Grant, Role, User, allows
 from brique.http.language import _
 from brique.http.routes import Routes, user_of
@@ -87,7 +87,8 @@ class AccountPages:
         if chosen not in self.desk.languages:
             chosen = ""
         await asyncio.to_thread(self.desk.accounts.set_language, user.name, chosen)
-        return _done(request, ACCOUNT_PATH, "language")
+        target = safe_next(text(form, "next"), "")
+        return go(request, target) if target else _done(request, ACCOUNT_PATH, "language")
 
     async def end_session(self, request: Request) -> Response:
         user, form = _by_session(request), await request.form()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -341,4 +342,4 @@ def _here(request: Request) -> str:
     """The address of this page, without the prefix that the intranet is mounted below."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", "")) or "/"
     query = request.scope.get("query_string", b"").decode("latin-1")
-    return f"{path}?{query}" if query else str(path)
+    return quote(path) + (f"?{query}" if query else "")

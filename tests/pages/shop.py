@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import threading
 import zlib
@@ -14,6 +15,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import httpx
+import uvicorn
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
@@ -180,6 +182,7 @@ class Shop:
         self.store = Store(folder / "store.db", SPECS, clock=self.clock)
         made = views_of() if views else {}
         self.keeper = Keeper(made, self.store)
+        self._lock = threading.Lock()
         self._local = threading.local()
         self._readers: list[Reader] = []
         self.views = Views(made, SPECS, self.reader, clock=self.clock, classes=CLASSES, offer=self.take)
@@ -233,18 +236,18 @@ class Shop:
         yield self.reader()
 
     def take(self, offer: Offer) -> None:
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             self.keeper.accept(tx, offer.payload())
 
     # what happens
 
     def loaded(self) -> None:
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             for name in SPECS:
                 tx.loaded(name)
 
     def confirm(self, moment: datetime | None = None) -> None:
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             for name in ("erp", "files"):
                 tables = [spec.name for spec in SPECS.values() if spec.backend == name]
                 tx.confirmed(name, tables, moment or self.clock.now())
@@ -253,7 +256,7 @@ class Shop:
         """Upsert source rows."""
         spec = SPECS[table]
         full = [{name: row.get(name) for name in spec.names} for row in rows]
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             tx.apply_base(table, [(spec.key_of(row), row) for row in full])
 
     def fill(self, orders: int = 60, customers: int = 40) -> None:
@@ -270,17 +273,17 @@ class Shop:
         receipt = f"01TEST{self.position:04}"
         stamp = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         command = Command(receipt, name, user, "write", stamp, "erp", changes)
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             tx.lay(self.position, command)
         return receipt
 
     def settle(self, state: State, reason: str = "", **more: Any) -> None:
         """The last command ends."""
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             tx.settle(self.position, state, reason=reason, **more)
 
     def backend(self, name: str, **fields: Any) -> None:
-        with self.store.transaction() as tx:
+        with self._lock, self.store.transaction() as tx:
             tx.backend_state(name, **fields)
 
     def stage(self, table: str, rows: list[Row]) -> Path:
@@ -305,6 +308,22 @@ class Shop:
             headers={"Accept": "text/html,*/*;q=0.8", "Accept-Language": language},
             cookies={f"brique_{self.accounts.instance}": opened.id},
         )
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """The address of the shop on a real port, for a real browser."""
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(self.app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            self.live.close()
+            server.should_exit = True
+            thread.join(10)
+            listener.close()
 
     def close(self) -> None:
         for reader in self._readers:

@@ -8,6 +8,7 @@
 //   data-picks="id"         a native date field that fills the text field of that id
 //   data-live="…"           an event stream; at each event the element is fetched anew by its id from data-fragment (else
 //                           from this page) and morphed in, unless somebody types, selects or has a menu open inside it
+//   data-gone="reload"      on such an element: when it is not there any more, the page is loaded anew
 (() => {
   "use strict";
   const root = document.documentElement, words = root.dataset;
@@ -174,6 +175,7 @@
       [...dirty].some((form) => node.contains(form)) || (!!selection && !selection.isCollapsed && selection.containsNode(node, true));
   };
   const morph = async (node, fresh) => {
+    if (!fresh && node.dataset.gone === "reload") { location.reload(); return; }
     if (!fresh || !node.isConnected) return;
     if (busy(node)) { waiting.set(node, performance.now()); return; }
     if (!window.htmx) { node.replaceWith(fresh); enhance(); return; }
