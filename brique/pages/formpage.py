@@ -74,6 +74,7 @@ class Form:
     save_label: str = ""
     next_label: str = ""
     files_lost: bool = False
+    focus: str = ""
     pills: list[tuple[str, str]] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
     heads: tuple[str, str] = ("", "")
@@ -115,7 +116,7 @@ def show(parts: Parts, request: Request, form: Form, copy: Copy | None, status: 
         faults=form.faults,
         values=form.values,
         lookup=lambda table: at(request.scope, f"/lookup/{table}"),
-        focus=next((row["name"] for row in form.differences if row["differs"]), ""),
+        focus=next((row["name"] for row in form.differences if row["differs"]), form.focus),
     )
     hidden = {TOKEN: form.token, LANGUAGE: formats.language}
     hidden |= {name: text for name, text in ((SEEN, form.seen), (REPLACES, form.replaces)) if text}

@@ -88,6 +88,7 @@ class Runs:
         if command.help:
             form.more["intro"] = t(command.help)
         form.save_label = t(command.label)
+        form.focus = next((ask.name for ask in form.asks if not texts.get(ask.name)), "")
         return form
 
     async def run(self, request: Request) -> Response:
