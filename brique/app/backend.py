@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,9 +25,9 @@ from brique.backends import Backend, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
 from brique.commands import Replay, Report, Waiting, report_to_payload
-from brique.errors import BackendAway, BackendRefused, BriqueError, EngineAway
+from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
 from brique.refresh import Breaker, Guard, Health, Refresher
-from brique.schema import Command
+from brique.schema import Command, State
 from brique.settings import Settings
 from brique.store import Reader
 
@@ -155,7 +155,7 @@ class BackendProcess:
             if isinstance(fault, BackendRefused):
                 self.replay = None
             self._failed(fault)
-        except EngineAway as fault:
+        except (EngineAway, Busy, NoRoom) as fault:
             log.info("%s: the engine is away: %s", self.name, fault.message)
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
 
@@ -172,6 +172,7 @@ class BackendProcess:
                 rung=prepared.rung,
                 report=self._report,
                 real_key=self.reader.real_key,
+                claims=self,
                 allowed=self.allowed,
             )
             self._say(rung=str(prepared.rung), rung_reason=prepared.reason)
@@ -223,16 +224,30 @@ class BackendProcess:
         except BriqueError as fault:
             log.info("%s: could not tell the engine: %s", self.name, fault.message)
 
+    def claim(self, waiting: Sequence[tuple[int, State]], *, for_good: bool) -> dict[int, State]:
+        """Have the engine say what of `waiting` may be sent."""
+        payload = {"positions": [position for position, _ in waiting], "for_good": for_good}
+        with self.guard.pause():
+            answer = self.channel.call("claim", payload)
+        return {position: State(state) for position, state in answer["waiting"]}
+
+    def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
+        """Give back what was claimed and has not arrived."""
+        self._insist("release", {"positions": list(positions), "reason": reason, "for_good": for_good})
+
     def _report(self, report: Report) -> None:
-        """Hand a report over and wait until it is kept; an engine that is away is waited for: the backend has
-        committed, and nothing else may be sent before that is known here."""
-        payload = report_to_payload(report)
+        """Hand a report over and wait until it is kept: the backend has committed, and nothing else may be sent
+        before that is known here."""
+        self._insist("report", report_to_payload(report))
+
+    def _insist(self, method: str, payload: dict[str, Any]) -> None:
+        """Call the engine until it has taken it in, also while it is away or has no room."""
         with self.guard.pause():
             while True:
                 try:
-                    self.channel.call("report", payload)
+                    self.channel.call(method, payload)
                     return
-                except EngineAway:
+                except (EngineAway, Busy, NoRoom):
                     if self._stopped.is_set():
                         raise
                     self._stopped.wait(_ENGINE_PAUSE_SECONDS)

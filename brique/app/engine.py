@@ -5,6 +5,8 @@
 | give | command, token, wait_ms | keeps a command; waits up to `wait_ms` for its end |
 | known | user, token | what a token has given before |
 | move, dismiss | position, ... | a person's decision |
+| claim | waiting, for_good | what may be sent: nobody can withdraw it from now on |
+| release | positions, reason, for_good | what was claimed has not arrived |
 | report | Report | outcomes of replay |
 | load | table, stage, rows | makes the first copy of a table from a stage file |
 | refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
@@ -25,7 +27,7 @@ from typing import Any, ClassVar
 from brique.app.intranet import Declared
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
-from brique.commands import Dismiss, Give, Ledger, Move, Receipt, Report, report_from_payload
+from brique.commands import Claim, Claimed, Dismiss, Give, Ledger, Move, Receipt, Release, Report, report_from_payload
 from brique.errors import BadInput
 from brique.refresh import read_changes
 from brique.schema import State, decode_command
@@ -125,7 +127,11 @@ class Engine:
         except TimeoutError:
             return None
         finally:
-            self._waiters.pop(position, None)
+            others = self._waiters.get(position, [])
+            if future in others:
+                others.remove(future)
+            if not others:
+                self._waiters.pop(position, None)
 
     async def _move(self, payload: dict[str, Any]) -> dict[str, Any]:
         move = Move(payload["position"], State(payload["state"]), payload["by"], payload.get("reason", ""))
@@ -134,6 +140,16 @@ class Engine:
 
     async def _dismiss(self, payload: dict[str, Any]) -> dict[str, Any]:
         await asyncio.wrap_future(self.writer.ask(Dismiss(payload["position"], payload["by"])))
+        return {}
+
+    async def _claim(self, payload: dict[str, Any]) -> dict[str, Any]:
+        claimed = await asyncio.wrap_future(self.writer.ask(Claim(tuple(payload["positions"]), payload["for_good"])))
+        assert isinstance(claimed, Claimed)
+        return {"waiting": [[position, str(state)] for position, state in claimed.states.items()]}
+
+    async def _release(self, payload: dict[str, Any]) -> dict[str, Any]:
+        release = Release(tuple(payload["positions"]), payload["reason"], payload["for_good"])
+        await asyncio.wrap_future(self.writer.ask(release))
         return {}
 
     async def _report(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -188,14 +204,6 @@ class Engine:
         self.broadcast("backend", {"name": payload["name"]})
         return {}
 
-    async def _tried(self, payload: dict[str, Any]) -> dict[str, Any]:
-        def note() -> None:
-            with self.store.transaction() as tx:
-                tx.tried(payload["positions"], payload["reason"], payload["next_try_at"])
-
-        await asyncio.wrap_future(self.writer.run(note))
-        return {}
-
     async def _offer(self, payload: dict[str, Any]) -> dict[str, Any]:
         def take() -> bool:
             with self.store.transaction() as tx:
@@ -222,11 +230,12 @@ class Engine:
         "known": _known,
         "move": _move,
         "dismiss": _dismiss,
+        "claim": _claim,
+        "release": _release,
         "report": _report,
         "load": _load,
         "refreshed": _refreshed,
         "backend": _backend,
-        "tried": _tried,
         "offer": _offer,
         "ping": _ping,
     }

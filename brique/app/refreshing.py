@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 
 from brique.clock import Clock
-from brique.errors import BackendAway, BackendRefused, BriqueError, EngineAway
+from brique.errors import BackendAway, BackendRefused, BriqueError
 from brique.refresh import Interrupted, Refresher
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
+_ENGINE_PAUSE_SECONDS = 1.0
 
 
 class Refreshing:
@@ -70,8 +71,12 @@ class Refreshing:
         except BackendAway as fault:
             self._failed(fault)
             return
-        except (BackendRefused, EngineAway) as fault:
+        except BackendRefused as fault:
             log.warning("%s: no refresh: %s", self.name, fault.message)
+            return
+        except BriqueError as fault:
+            log.warning("%s: the engine did not take the refresh: %s", self.name, fault.message)
+            self._next = self.clock.monotonic() + _ENGINE_PAUSE_SECONDS
             return
         self._next = self.clock.monotonic() + self.pause_seconds
         for table, text in result.faults.items():

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from brique.commands import Ledger, Receipt, Request
+from brique.commands import Ledger, LedgerAnswer, Request
 from brique.errors import BriqueError, Busy
 from brique.store import Load, Store
 
@@ -26,7 +26,7 @@ _CHECKPOINT_SECONDS = 2.0
 @dataclass
 class _Asked:
     request: Request
-    future: Future[Receipt | None]
+    future: Future[LedgerAnswer]
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def ask(self, request: Request) -> Future[Receipt | None]:
+    def ask(self, request: Request) -> Future[LedgerAnswer]:
         """Put `request` into the next batch. Raises Busy."""
         asked = _Asked(request, Future())
         self._put(self._requests, asked)

@@ -1,9 +1,10 @@
 """Commands: checked, kept, laid over the copy, replayed to their backend, settled."""
 
 from brique.commands import check, journal
+from brique.commands.claims import Claims
 from brique.commands.custom import CommandSpec, Parameter, backend_of, command_spec, run, stored
 from brique.commands.desk import Answer, Author, Desk, may
-from brique.commands.ledger import Dismiss, Give, Ledger, Move, Receipt, Request
+from brique.commands.ledger import Claim, Claimed, Dismiss, Give, Ledger, LedgerAnswer, Move, Receipt, Release, Request
 from brique.commands.life import MOVES, check_move, may_move
 from brique.commands.receipts import receipt
 from brique.commands.replay import Replay, Waiting
@@ -15,15 +16,20 @@ __all__ = [
     "MOVES",
     "Answer",
     "Author",
+    "Claim",
+    "Claimed",
+    "Claims",
     "CommandSpec",
     "Desk",
     "Dismiss",
     "Give",
     "Ledger",
+    "LedgerAnswer",
     "Move",
     "Outcome",
     "Parameter",
     "Receipt",
+    "Release",
     "Replay",
     "Report",
     "Request",

@@ -53,7 +53,7 @@ def update(copy: Copy, spec: TableSpec, key: str, *, seen: Row, given: Row) -> C
     _writable(spec)
     now = copy.values(spec.name, key)
     if now is None:
-        raise NotFound(f"{spec.label} {key} is not there any more.", table=spec.name, key=key)
+        raise _gone(spec, key)
     touched = {name: value for name, value in given.items() if value != seen.get(name, now.get(name))}
     if not touched:
         return None
@@ -68,7 +68,7 @@ def update(copy: Copy, spec: TableSpec, key: str, *, seen: Row, given: Row) -> C
     _raise(faults)
     before = {name: seen.get(name, now.get(name)) for name in touched}
     if any(now.get(name) != value and now.get(name) != touched[name] for name, value in before.items()):
-        raise Stale(f"{spec.label} {key} has changed since you read it.", theirs=now, table=spec.name, key=key)
+        raise _stale(spec, key, now)
     return Change(table=spec.name, key=key, before=before, after=touched)
 
 
@@ -77,16 +77,24 @@ def delete(copy: Copy, spec: TableSpec, key: str, *, seen: Row | None = None) ->
     _writable(spec)
     now = copy.values(spec.name, key)
     if now is None:
-        raise NotFound(f"{spec.label} {key} is not there any more.", table=spec.name, key=key)
+        raise _gone(spec, key)
     if seen is not None and any(now.get(name) != value for name, value in seen.items()):
-        raise Stale(f"{spec.label} {key} has changed since you read it.", theirs=now, table=spec.name, key=key)
+        raise _stale(spec, key, now)
     compared = {column.name: now.get(column.name) for column in spec.columns if not column.generated}
     return Change(table=spec.name, key=key, before=compared, after=None)
 
 
+def _gone(spec: TableSpec, key: str) -> NotFound:
+    return NotFound("{label} {key} is not there any more.", label=spec.label, key=key, table=spec.name)
+
+
+def _stale(spec: TableSpec, key: str, now: Row) -> Stale:
+    return Stale("{label} {key} has changed since you read it.", label=spec.label, key=key, table=spec.name, theirs=now)
+
+
 def _writable(spec: TableSpec) -> None:
     if not spec.writable:
-        raise NotAllowed(f"{spec.label} cannot be changed here: {spec.read_only}", table=spec.name)
+        raise NotAllowed("{label} cannot be changed here.", label=spec.label, reason=spec.read_only, table=spec.name)
 
 
 def _is_required(column: Column) -> bool:

@@ -137,7 +137,7 @@ class Desk:
         """Run a declared command on the copy and keep what it asks for. Also raises Refused by its own rule."""
         spec = self.commands.get(name)
         if spec is None:
-            raise NotFound(f"There is no command {name!r}.")
+            raise NotFound("There is no command {name}.", name=name)
         if not may(author, spec.role):
             raise NotAllowed("You may not do this.", command=name)
         stored = custom.stored(spec, arguments)
@@ -158,16 +158,18 @@ class Desk:
 
     async def withdraw(self, author: Author, identity: str) -> None:
         """Take a command back that has not been sent. Raises Refused when it is too late."""
+        self._check(author, identity, State.KEPT)
         await self._move(author, identity, State.WITHDRAWN, "")
 
     async def decide(self, author: Author, identity: str, *, arrived: bool) -> None:
-        """Say of a command whose outcome is unknown whether it arrived."""
+        """Say of a command whose outcome is unknown whether it arrived. Raises Refused for any other."""
+        self._check(author, identity, State.UNKNOWN)
         state = State.APPLIED if arrived else State.REFUSED
         await self._move(author, identity, state, f"decided by {author.name}")
 
     async def dismiss(self, author: Author, identity: str) -> None:
-        """Say that a refused, conflicting or unknown command has been dealt with."""
-        item = self.find(author, identity)
+        """Say that a refused, conflicting or unknown command has been dealt with. Raises Refused for any other."""
+        item = self._check(author, identity, State.REFUSED, State.CONFLICT, State.UNKNOWN)
         await self.caller.acall("dismiss", {"position": item.position, "by": author.name})
 
     def find(self, author: Author, identity: str) -> StoredCommand:
@@ -175,20 +177,29 @@ class Desk:
         with self.borrow() as reader:
             item = reader.command(identity)
         if item is None or not (item.command.user == author.name or may(author, "admin")):
-            raise NotFound(f"There is no command with the receipt {identity}.")
+            raise NotFound("There is no command with the receipt {receipt}.", receipt=identity)
+        return item
+
+    def _check(self, author: Author, identity: str, *states: State) -> StoredCommand:
+        """The command, which must be in one of `states`, for an author who may write."""
+        if not may(author, "write"):
+            raise NotAllowed("You may not do this.")
+        item = self.find(author, identity)
+        if item.state not in states:
+            raise Refused(
+                "This cannot be done any more: the command is in another state by now.", state=str(item.state)
+            )
         return item
 
     async def _move(self, author: Author, identity: str, state: State, reason: str) -> None:
         item = self.find(author, identity)
-        if not may(author, "write"):
-            raise NotAllowed("You may not do this.")
         payload = {"position": item.position, "state": str(state), "by": author.name, "reason": reason}
         await self.caller.acall("move", payload)
 
     def _spec(self, author: Author, table: str) -> TableSpec:
         spec = self.specs.get(table)
         if spec is None:
-            raise NotFound(f"There is no table {table!r}.")
+            raise NotFound("There is no table {table}.", table=table)
         if not may(author, "write"):
             raise NotAllowed("You may read here, not write.")
         return spec

@@ -53,7 +53,24 @@ class Dismiss:
     by: str
 
 
-Request = Give | Move | Dismiss | Report
+@dataclass(frozen=True)
+class Claim:
+    """A backend's process is about to send these commands. `for_good`: note it in the spool."""
+
+    positions: tuple[int, ...]
+    for_good: bool = False
+
+
+@dataclass(frozen=True)
+class Release:
+    """These claimed commands have not arrived, for that reason: they wait again. `for_good` as in their claim."""
+
+    positions: tuple[int, ...]
+    reason: str
+    for_good: bool = False
+
+
+Request = Give | Move | Dismiss | Report | Claim | Release
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,16 @@ class Receipt:
     duplicate: bool = False
 
 
+@dataclass(frozen=True)
+class Claimed:
+    """The answer to a `Claim`: the commands that still wait, with the state that they were in."""
+
+    states: dict[int, State]
+
+
+LedgerAnswer = Receipt | Claimed | BriqueError | None
+
+
 @dataclass
 class _Plan:
     """One request on its way: its journal entries, then its answer or its fault."""
@@ -72,7 +99,7 @@ class _Plan:
     request: Request
     entries: list[tuple[journal.Entry, str]] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    answer: Receipt | BriqueError | None = None
+    answer: LedgerAnswer = None
     same_as: _Plan | None = None
 
 
@@ -118,8 +145,8 @@ class Ledger:
         with self.store.transaction() as tx:
             return tx.spool_position()
 
-    def handle(self, requests: Sequence[Request]) -> list[Receipt | BriqueError | None]:
-        """Keep and show a batch; the answer to each request in order: a receipt, a fault, or None.
+    def handle(self, requests: Sequence[Request]) -> list[LedgerAnswer]:
+        """Keep and show a batch; the answer to each request in order: a receipt, a claim, a fault, or None.
 
         Raises NoRoom when nothing of the batch could be kept. When the store fails after the spool has kept it, the
         next batch is preceded by what the store has missed.
@@ -160,6 +187,10 @@ class Ledger:
                         plan.entries.append((journal.Dismissed(request.position, request.by, self._now()), ""))
                     case Report():
                         self._plan_report(tx, plan, request, states)
+                    case Claim():
+                        self._plan_claim(tx, plan, request, states)
+                    case Release():
+                        self._plan_release(tx, plan, request, states)
             except BriqueError as fault:
                 plan.answer = fault
             plans.append(plan)
@@ -211,6 +242,22 @@ class Ledger:
             )
             plan.entries.append((entry, ""))
 
+    def _plan_claim(self, tx: Tx, plan: _Plan, claim: Claim, states: dict[int, State]) -> None:
+        found = {position: states.get(position, state) for position, state in tx.waiting(claim.positions).items()}
+        plan.answer = Claimed({position: state for position, state in found.items() if not state.settled})
+        for position, state in plan.answer.states.items():
+            states[position] = State.SENDING
+            if claim.for_good and state is State.KEPT:
+                plan.entries.append((journal.Moved(position, State.SENDING, self._now()), ""))
+
+    def _plan_release(self, tx: Tx, plan: _Plan, release: Release, states: dict[int, State]) -> None:
+        for position, state in tx.waiting(release.positions).items():
+            if states.get(position, state) is State.SENDING:
+                states[position] = State.KEPT
+                if release.for_good:
+                    entry = journal.Moved(position, State.KEPT, self._now(), reason=release.reason)
+                    plan.entries.append((entry, ""))
+
     def _state(self, tx: Tx, position: int, states: dict[int, State]) -> State:
         if position in states:
             return states[position]
@@ -227,6 +274,10 @@ class Ledger:
                 upserts = [(key, row) for key, row in rows.items() if row is not None]
                 tx.apply_base(table, upserts, [key for key, row in rows.items() if row is None])
             tx.let_go_of(plan.request.shown)
+        elif isinstance(plan.answer, Claimed):
+            tx.sending(list(plan.answer.states))
+        elif isinstance(plan.request, Release) and not plan.request.for_good:
+            tx.tried(plan.request.positions, plan.request.reason, None)
         elif plan.same_as is not None and isinstance(plan.same_as.request, Give):
             plan.answer = Receipt(plan.same_as.request.command.id, plan.same_as.positions[0], duplicate=True)
         elif isinstance(plan.request, Give) and plan.answer is None:
@@ -269,6 +320,7 @@ class Ledger:
 def _move(tx: Tx, entry: journal.Moved) -> None:
     if entry.state is State.KEPT:
         tx.reopen(entry.position)
+        tx.tried([entry.position], entry.reason, None)
     elif entry.state is State.SENDING:
         tx.sending([entry.position])
     else:

@@ -10,15 +10,21 @@ one try, and is `unknown` when that try ends without an answer.
 
 A refused or conflicting command rolls its batch back; what came before it is sent again without it, then it settles,
 then the rest goes on. Commands on other rows are never held up.
+
+Before a batch is sent it is claimed: the engine says which of its commands still wait, and lets nobody withdraw them
+any more. A claimed command that is claimed again was sent before, by a process that has ended or over a commit whose
+answer was lost. Without a watermark such a command is `unknown` when the row is neither as it was nor as it should
+be; and two commands on one row are never in one batch, because only the last one's work could be seen then.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from brique.backends import Backend, Rung, Session
+from brique.commands.claims import Alone, Claims
 from brique.commands.report import Outcome, Report
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import PENDING, Change, Command, Row, State, TableSpec
@@ -28,7 +34,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Waiting:
-    """A command not yet settled, and where it stands in the spool."""
+    """A command not yet settled, and where it stands in the spool; `sending` when it was sent before and nobody knows
+    whether it arrived."""
 
     position: int
     state: State
@@ -56,10 +63,14 @@ class _NotTogether(Exception):
     """A change of the batch found no row: which one, and why, is found one by one."""
 
 
+class _RefusedAtCommit(Exception):
+    """The backend looked at the whole only at the end, and said no."""
+
+
 class Replay:
     """Replay to one backend. `stream` names this brique in the watermark; `report` must have been taken in for good
-    when it returns; `real_key(table, key)` finds the key that the backend gave for a temporary one; `allowed` says why
-    a command's author may no longer give it ("" when he may)."""
+    when it returns; `real_key(table, key)` finds the key that the backend gave for a temporary one; `claims` is asked
+    before anything is sent; `allowed` says why a command's author may no longer give it ("" when he may)."""
 
     def __init__(
         self,
@@ -70,6 +81,7 @@ class Replay:
         rung: Rung,
         report: Callable[[Report], None],
         real_key: Callable[[str, str], str],
+        claims: Claims | None = None,
         allowed: Callable[[Command], str] = lambda _: "",
     ) -> None:
         self.backend = backend
@@ -78,7 +90,10 @@ class Replay:
         self.rung = rung
         self.report = report
         self.real_key = real_key
+        self.claims: Claims = claims or Alone()
         self.allowed = allowed
+        self._held: dict[int, State] = {}
+        self._unheard: set[int] = set()
 
     def run(self, waiting: Sequence[Waiting]) -> int:
         """Send `waiting` (in spool order) and report what became of each; how many settled.
@@ -91,12 +106,38 @@ class Replay:
             arrived = self._already_there(left)
             settled += len(arrived)
             left = left[len(arrived) :]
-        while left:
-            batch = self._next_batch(left)
-            done = self._send(batch)
-            settled += done
-            left = left[done:]
+        self._held = {}
+        try:
+            while left:
+                wanted = self._next_batch(left)
+                batch = self._claimed(wanted)
+                upto = self._send(batch) if batch else wanted[-1].position
+                settled += sum(item.position <= upto for item in batch)
+                left = [item for item in left if item.position > upto]
+        except BackendAway as fault:
+            self._release(fault.message)
+            raise
         return settled
+
+    def _claimed(self, wanted: Sequence[Waiting]) -> list[Waiting]:
+        """Those of `wanted` that still wait, claimed; with the state that they were in."""
+        new = [item for item in wanted if item.position not in self._held]
+        if new:
+            # An engine that dies over the claim may have noted it all the same: these were not sent, as is known here.
+            self._unheard |= {item.position for item in new if item.state is State.KEPT}
+            states = self.claims.claim(
+                [(item.position, item.state) for item in new], for_good=self._is_fragile(wanted[0])
+            )
+            for position, state in states.items():
+                self._held[position] = State.KEPT if position in self._unheard else state
+            self._unheard -= {item.position for item in new}
+        return [replace(item, state=self._held[item.position]) for item in wanted if item.position in self._held]
+
+    def _release(self, reason: str) -> None:
+        """Give back what was claimed and certainly did not arrive."""
+        unsent = [position for position, state in self._held.items() if state is State.KEPT]
+        if unsent:
+            self.claims.release(unsent, reason, for_good=self.rung is not Rung.WATERMARK)
 
     def rewind(self, applied_after: Callable[[int], Sequence[int]]) -> int:
         """Put commands back to kept that were applied and that the backend does not know of any more: it was restored,
@@ -125,41 +166,56 @@ class Replay:
         return arrived
 
     def _next_batch(self, left: list[Waiting]) -> list[Waiting]:
-        """The commands that may share a transaction: all, but an insert that only `sending` protects goes alone."""
-        if self.rung is Rung.WATERMARK:
-            return left
-        if self._numbered_by_backend(left[0].command):
-            return left[:1]
+        """The commands that may share a transaction: all with a watermark; else as many as touch rows of their own,
+        and an insert that only its claim protects goes alone."""
+        if self.rung is Rung.WATERMARK or self._is_fragile(left[0]):
+            return left if self.rung is Rung.WATERMARK else left[:1]
+        touched: set[tuple[str, str]] = set()
         for index, item in enumerate(left):
-            if self._numbered_by_backend(item.command):
+            rows = {(change.table, change.key) for change in item.command.changes}
+            if touched & rows or self._is_fragile(item):
                 return left[:index]
+            touched |= rows
         return left
 
-    def _numbered_by_backend(self, command: Command) -> bool:
-        return any(change.before is None and change.key.startswith(PENDING) for change in command.changes)
+    def _is_fragile(self, item: Waiting) -> bool:
+        """Whether nothing in the backend could tell if the command has arrived: it makes a row, without watermark,
+        whose key the backend gives."""
+        return self.rung is not Rung.WATERMARK and any(
+            change.before is None and change.key.startswith(PENDING) for change in item.command.changes
+        )
+
+    def _is_doubtful(self, item: Waiting) -> bool:
+        """Whether it was sent before, and only its rows can tell whether it arrived."""
+        return self.rung is not Rung.WATERMARK and item.state is State.SENDING
 
     def _send(self, batch: Sequence[Waiting]) -> int:
-        """Send one batch; how many of it settled (all, or up to and with the first that cannot be applied)."""
-        fragile = self.rung is not Rung.WATERMARK and self._numbered_by_backend(batch[0].command)
-        if fragile:
-            if batch[0].state is State.SENDING:
-                reason = "It was sent, and the answer was lost: look in the backend whether it is there."
-                self._settle(batch[0], Outcome(batch[0].position, State.UNKNOWN, reason=reason))
-                return 1
-            self.report(Report(self.backend.name, outcomes=[Outcome(batch[0].position, State.SENDING)]))
+        """Send a claimed batch; the position up to which its commands have settled (at least the first)."""
+        first = batch[0]
+        if self._is_fragile(first) and first.state is State.SENDING:
+            reason = "It was sent, and the answer was lost: look in the backend whether it is there."
+            self._settle(first, Outcome(first.position, State.UNKNOWN, reason=reason))
+            return first.position
         try:
             sent = self._transaction(batch)
         except _Culprit as culprit:
-            if culprit.index:
-                self._report_applied(batch[: culprit.index], self._transaction(batch[: culprit.index]))
-            self._settle(batch[culprit.index], culprit.outcome)
-            return culprit.index + 1
-        except BackendAway as fault:
-            if fragile and not fault.facts.get("at_commit"):
-                self.report(Report(self.backend.name, outcomes=[Outcome(batch[0].position, State.KEPT)]))
-            raise
+            return self._around(batch, culprit)
+        except _RefusedAtCommit as fault:
+            if len(batch) > 1:
+                return self._send(batch[: len(batch) // 2])
+            self._settle(first, Outcome(first.position, State.REFUSED, reason=str(fault)))
+            return first.position
         self._report_applied(batch, sent)
-        return len(batch)
+        return batch[-1].position
+
+    def _around(self, batch: Sequence[Waiting], culprit: _Culprit) -> int:
+        """What stands before the culprit goes first, which may change what is to be said of it."""
+        if not culprit.index:
+            self._settle(batch[0], culprit.outcome)
+            return batch[0].position
+        before = batch[: culprit.index]
+        upto = self._send(before)
+        return upto if upto < before[-1].position else self._send(batch[culprit.index : culprit.index + 1])
 
     def _transaction(self, batch: Sequence[Waiting]) -> _Sent:
         """Apply `batch` in one transaction: all at once where nothing stands against it, else one by one, which
@@ -177,15 +233,26 @@ class Replay:
         sent = _Sent()
         marked = self.rung is Rung.WATERMARK
         previous = (self.backend.watermark(self.stream) or 0) if marked else 0
-        with self.backend.session() as session:
-            apply(session, batch, sent)
-            if marked and not session.move_watermark(self.stream, previous, batch[-1].position):
-                raise BackendAway(f"{self.backend.name}: somebody else is replaying the same commands")
+        is_complete = False
+        try:
+            with self.backend.session() as session:
+                apply(session, batch, sent)
+                if marked and not session.move_watermark(self.stream, previous, batch[-1].position):
+                    raise BackendAway(f"{self.backend.name}: somebody else is replaying the same commands")
+                is_complete = True
+        except BackendAway as fault:
+            if fault.facts.get("at_commit"):
+                self._held.update(dict.fromkeys((item.position for item in batch), State.SENDING))
+            raise
+        except BackendRefused as fault:
+            if is_complete:
+                raise _RefusedAtCommit(fault.message) from fault
+            raise
         return sent
 
     def _is_plain(self, item: Waiting) -> bool:
         """Whether the command needs nothing that only one by one can give: a key made on the way, a refusal here."""
-        return not self.allowed(item.command) and all(
+        return not self._forbidden(item) and all(
             change.table in self.specs and (change.before is None or not change.key.startswith(PENDING))
             for change in item.command.changes
         )
@@ -206,12 +273,13 @@ class Replay:
             self._apply(session, index, item, sent)
 
     def _apply(self, session: Session, index: int, item: Waiting, sent: _Sent) -> None:
-        reason = self.allowed(item.command)
+        reason = self._forbidden(item)
         if reason:
             raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=reason))
         try:
-            for change in self._with_real_keys(item.command, sent):
-                conflict = self._apply_change(session, change, item, sent)
+            changes = self._with_real_keys(item.command, sent)
+            for place, change in enumerate(changes):
+                conflict = self._apply_change(session, change, _in_the_end(changes, place), item, sent)
                 if conflict is not None:
                     raise _Culprit(index, conflict)
         except BackendRefused as fault:
@@ -220,6 +288,10 @@ class Replay:
             log.exception("command %d cannot be sent", item.position)
             reason = f"brique could not send it: {fault}"
             raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=reason)) from fault
+
+    def _forbidden(self, item: Waiting) -> str:
+        """Why its author may not do this any more; what was sent already is not judged again."""
+        return "" if self._is_doubtful(item) else self.allowed(item.command)
 
     def _with_real_keys(self, command: Command, sent: _Sent) -> list[Change]:
         """The command's changes with the keys that the backend gave meanwhile for temporary ones."""
@@ -232,15 +304,22 @@ class Replay:
             changes.append(Change(change.table, key, change.before, change.after))
         return changes
 
-    def _apply_change(self, session: Session, change: Change, item: Waiting, sent: _Sent) -> Outcome | None:
-        """Carry one change out; the outcome when it is a conflict."""
+    def _apply_change(
+        self, session: Session, change: Change, wanted: Row | None, item: Waiting, sent: _Sent
+    ) -> Outcome | None:
+        """Carry one change out; the outcome when it is a conflict. `wanted`: what the command makes of the row."""
         spec = self.specs.get(change.table)
         if spec is None:
             raise BackendRefused(f"The table {change.table} is not served any more.")
         if change.before is None:
-            return self._insert(session, spec, change, item, sent)
+            return self._insert(session, spec, change, wanted, item, sent)
         if change.key.startswith(PENDING):
-            return self._conflict(item, change, None, "The row that it changes was never made.")
+            return self._conflict(
+                item,
+                change,
+                None,
+                "The row that it changes is not known: it was never made, or its number was lost in a crash.",
+            )
         key = spec.key_values(change.key)
         if change.after is None:
             rows = session.delete(spec, key, change.before)
@@ -250,17 +329,19 @@ class Replay:
         if rows:
             return None
         theirs = session.look(spec, key)
-        if _is_done(change, theirs):
+        if _is_done(wanted, theirs):
             return None
         reason = "The row is not there any more." if theirs is None else "The row had changed meanwhile."
         return self._conflict(item, change, theirs, reason)
 
-    def _insert(self, session: Session, spec: TableSpec, change: Change, item: Waiting, sent: _Sent) -> Outcome | None:
+    def _insert(
+        self, session: Session, spec: TableSpec, change: Change, wanted: Row | None, item: Waiting, sent: _Sent
+    ) -> Outcome | None:
         assert change.after is not None
         if not change.key.startswith(PENDING):
             theirs = session.look(spec, spec.key_values(change.key))
             if theirs is not None:
-                if self.rung is not Rung.WATERMARK and _agrees(theirs, change.after):
+                if self.rung is not Rung.WATERMARK and _is_done(wanted, theirs):
                     sent.touched.setdefault(change.table, set()).add(change.key)
                     return None
                 return self._conflict(item, change, theirs, "There is already a row with this key.")
@@ -273,7 +354,10 @@ class Replay:
 
     def _conflict(self, item: Waiting, change: Change, theirs: Row | None, reason: str) -> Outcome:
         where = f"{change.table}/{change.key}"
-        return Outcome(item.position, State.CONFLICT, reason=reason, theirs={where: theirs})
+        if self._is_doubtful(item):
+            reason = f"It was sent, and the answer was lost. {reason} Look in the backend whether it was done."
+        state = State.UNKNOWN if self._is_doubtful(item) else State.CONFLICT
+        return Outcome(item.position, state, reason=reason, theirs={where: theirs})
 
     def _report_applied(self, batch: Sequence[Waiting], sent: _Sent) -> None:
         """Report `batch` as applied, with its rows as they now stand; without them if the backend just left."""
@@ -287,7 +371,7 @@ class Replay:
                 raise
             return
         shown = [item.position for item in batch if not _is_unnumbered(item, sent)]
-        self.report(Report(self.backend.name, outcomes=outcomes, rows=rows, shown=shown))
+        self._tell(Report(self.backend.name, outcomes=outcomes, rows=rows, shown=shown))
 
     def _settle(self, item: Waiting, outcome: Outcome) -> None:
         """Report a command that was not applied; its rows are read again, so that the copy shows the truth."""
@@ -295,7 +379,13 @@ class Replay:
         for change in item.command.changes:
             if not change.key.startswith(PENDING) and change.table in self.specs:
                 sent.touched.setdefault(change.table, set()).add(change.key)
-        self.report(Report(self.backend.name, outcomes=[outcome], rows=self._read_back(sent)))
+        self._tell(Report(self.backend.name, outcomes=[outcome], rows=self._read_back(sent)))
+
+    def _tell(self, report: Report) -> None:
+        """Report outcomes; what has settled is not held any more."""
+        self.report(report)
+        for outcome in report.outcomes:
+            self._held.pop(outcome.position, None)
 
     def _read_back(self, sent: _Sent) -> dict[str, dict[str, Row | None]]:
         rows: dict[str, dict[str, Row | None]] = {}
@@ -315,12 +405,18 @@ def _is_unnumbered(item: Waiting, sent: _Sent) -> bool:
     )
 
 
-def _agrees(row: Row, wanted: Row) -> bool:
-    return all(row.get(name) == value for name, value in wanted.items())
+def _in_the_end(changes: Sequence[Change], place: int) -> Row | None:
+    """What the command wants of the row of the change at `place`: its values, and those of later changes of it."""
+    change = changes[place]
+    wanted = change.after
+    for later in changes[place + 1 :]:
+        if (later.table, later.key) == (change.table, change.key):
+            wanted = None if later.after is None else {**(wanted or {}), **later.after}
+    return wanted
 
 
-def _is_done(change: Change, theirs: Row | None) -> bool:
-    """Whether the row already is as the change wants it: our own earlier try, or somebody of the same mind."""
-    if change.after is None:
-        return theirs is None
-    return theirs is not None and _agrees(theirs, change.after)
+def _is_done(wanted: Row | None, theirs: Row | None) -> bool:
+    """Whether the row already is as it should be: our own earlier try, or somebody of the same mind."""
+    if wanted is None or theirs is None:
+        return wanted is theirs
+    return all(theirs.get(name) == value for name, value in wanted.items())

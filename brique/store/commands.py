@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,10 @@ from brique.schema import PENDING, Change, Command, Row, State, encode_command
 WAITING = (State.KEPT, State.SENDING)
 NEEDS_PERSON = tuple(state for state in State if state.needs_person)
 _FIELDS = "position, state, reason, tries, next_try, settled_seq, settled_at, dismissed, theirs, keys, payload"
+
+
+def _listed(positions: Sequence[int]) -> str:
+    return msgspec.json.encode(list(positions)).decode()
 
 
 def decoded(payload: bytes) -> Command:
@@ -199,6 +204,25 @@ class CommandTable:
         self._run("UPDATE command SET state = ? WHERE position = ?", (state.value, position))
         self._count(backend, user, State(old), -1)
         self._count(backend, user, state, 1)
+
+    def waiting(self, positions: Sequence[int]) -> dict[int, State]:
+        found = self._run(
+            "SELECT position, state FROM command WHERE state IN ('kept', 'sending') "
+            "AND position IN (SELECT value FROM json_each(?)) ORDER BY position",
+            (_listed(positions),),
+        )
+        return {position: State(state) for position, state in found}
+
+    def send(self, positions: Sequence[int]) -> None:
+        """Put those that are kept into the state `sending`, many at once."""
+        found = self._run(
+            "UPDATE command SET state = 'sending' WHERE state = 'kept' "
+            "AND position IN (SELECT value FROM json_each(?)) RETURNING backend, user",
+            (_listed(positions),),
+        )
+        for (backend, user), count in Counter(found.fetchall()).items():
+            self._count(backend, user, State.KEPT, -count)
+            self._count(backend, user, State.SENDING, count)
 
     def settled(
         self, position: int, seq: int, at: str, reason: str, theirs: Mapping[str, Row | None], keys: Mapping[str, str]

@@ -156,12 +156,14 @@ class Tx:
         values: tuple[Value, ...] = spec.key_values(key)
         return dict(zip(spec.key, values, strict=True))
 
+    def waiting(self, positions: Sequence[int]) -> dict[int, State]:
+        """Those of these commands that have not settled, with their states, oldest first."""
+        return self._table.waiting(positions)
+
     @_whole
     def sending(self, positions: Sequence[int]) -> None:
-        """These commands are on their way to the backend."""
-        for position in positions:
-            if self._known(position) is State.KEPT:
-                self._table.move(position, State.SENDING)
+        """These commands are on their way to the backend, as far as they are kept."""
+        self._table.send(positions)
 
     @_whole
     def tried(self, positions: Sequence[int], reason: str, next_try: datetime | str | None) -> None:

@@ -220,7 +220,7 @@ def test_a_crash_between_the_backends_commit_and_our_note_doubles_nothing(world:
     assert world.erp("SELECT sum(stock) FROM item") == [(3,)]
     world.before_report = lambda _: None
     world.restart()
-    assert [world.state(item) for item in items] == [State.KEPT] * 3
+    assert [world.state(item) for item in items] == [State.SENDING] * 3
     world.erp(
         "CREATE TABLE touched(code);"
         "CREATE TRIGGER t AFTER UPDATE ON item BEGIN INSERT INTO touched VALUES (new.code); END"

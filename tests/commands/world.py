@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,19 @@ import apsw
 
 from brique.backends import open_backend
 from brique.clock import SystemClock, stamp
-from brique.commands import Give, Ledger, Receipt, Replay, Report, Request, Waiting, check
+from brique.commands import (
+    Claim,
+    Claimed,
+    Give,
+    Ledger,
+    Receipt,
+    Release,
+    Replay,
+    Report,
+    Request,
+    Waiting,
+    check,
+)
 from brique.errors import BriqueError
 from brique.schema import Change, Command, Row, State, TableSpec, infer
 from brique.spool import SqliteSpool
@@ -87,6 +99,7 @@ class World:
         [answer] = self.ledger.handle([request])
         if isinstance(answer, BriqueError):
             raise answer
+        assert answer is None or isinstance(answer, Receipt)
         return answer
 
     def command(self, *changes: Change, name: str = "update", user: str = "awa") -> Command:
@@ -136,7 +149,16 @@ class World:
             rung=self.rung,
             report=self._report,
             real_key=self.reader.real_key,
+            claims=self,
         )
+
+    def claim(self, waiting: Sequence[tuple[int, State]], *, for_good: bool) -> dict[int, State]:
+        [claimed] = self.ledger.handle([Claim(tuple(position for position, _ in waiting), for_good)])
+        assert isinstance(claimed, Claimed)
+        return claimed.states
+
+    def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
+        self.ledger.handle([Release(tuple(positions), reason, for_good)])
 
     def replay(self) -> int:
         """Send what waits, after what the backend may have forgotten."""

@@ -1,0 +1,34 @@
+"""The engine's word on what may be sent: a command that is claimed can be withdrawn no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from brique.schema import State
+
+
+class Claims(Protocol):
+    """Asked by replay before and after it sends."""
+
+    def claim(self, waiting: Sequence[tuple[int, State]], *, for_good: bool) -> Mapping[int, State]:
+        """Those of these commands (position, state as last seen) that still wait, with the state that they are in:
+        `kept`, or `sending` when they were claimed before. They are `sending` from now on.
+
+        `for_good`: noted in the spool too, so that a store made anew knows it. Raises EngineAway.
+        """
+        ...
+
+    def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
+        """These claimed commands have certainly not arrived: they are kept again."""
+        ...
+
+
+class Alone:
+    """Claims where nobody withdraws anything: in tests of replay alone."""
+
+    def claim(self, waiting: Sequence[tuple[int, State]], *, for_good: bool) -> Mapping[int, State]:
+        return dict(waiting)
+
+    def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
+        """Nobody else knew."""
