@@ -250,6 +250,10 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         raise errors.BadConfiguration(
             f"The settings file {path} cannot be read: {error}", try_this="Write one line for each: page_rows = 25"
         ) from error
+    except NotADirectoryError as error:
+        raise errors.BadConfiguration(
+            f"{path.parent} is a file; a folder is needed", try_this="Give another one with --data."
+        ) from error
     except OSError as error:
         raise errors.BadConfiguration(f"The settings file {path} cannot be read: {error.strerror}") from error
     if "data" in content:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from brique.app.intranet import Declared, Intranet
     from brique.app.observed import Observed
     from brique.app.roles import prepare_folder, run_backend, run_engine
-    from brique.app.run_file import Run, read_run, write_run
+    from brique.app.run_file import Run, check_run, read_run, write_run
     from brique.app.sources import url_of
     from brique.app.web import run_web
 
@@ -22,7 +22,7 @@ _HOMES = {
     "intranet": ("Declared", "Intranet"),
     "observed": ("Observed",),
     "roles": ("prepare_folder", "run_backend", "run_engine"),
-    "run_file": ("Run", "read_run", "write_run"),
+    "run_file": ("Run", "check_run", "read_run", "write_run"),
     "sources": ("url_of",),
     "web": ("run_web",),
 }
@@ -34,6 +34,7 @@ __all__ = [
     "Observed",
     "Run",
     "accounts_of",
+    "check_run",
     "declared_of",
     "outbox_of",
     "prepare_folder",

@@ -74,6 +74,11 @@ class Intranet:
         """Serve `specs`, inferred from the backend's own catalogue."""
         self._inferred[backend.name] = specs
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether there is anything to serve."""
+        return bool(self._classes or any(self._inferred.values()))
+
     def view(
         self, path: str, *, title: str = "", role: str = "read", fresh: str | float | None = None
     ) -> Callable[[Function], Function]:

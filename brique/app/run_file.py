@@ -50,14 +50,19 @@ class Run(msgspec.Struct, frozen=True):
         return load(dict(self.settings), environment={})
 
 
-def write_run(data: Path, run: Run) -> None:
-    """Keep `run`. Raises BadConfiguration when the data folder belongs to another intranet."""
+def check_run(data: Path, run: Run) -> None:
+    """Raises BadConfiguration when the data folder belongs to another intranet than that of `run`."""
     known = _read(data)
     if known is not None and known.whats != run.whats:
         raise BadConfiguration(
             f"{data} holds the copy of {', '.join(_shown(known.whats))}.",
             try_this="serve that again, or give another folder with --data",
         )
+
+
+def write_run(data: Path, run: Run) -> None:
+    """Keep `run`. Raises BadConfiguration as `check_run` does."""
+    check_run(data, run)
     file = data / _NAME
     aside = file.with_suffix(".tmp")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

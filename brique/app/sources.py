@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +18,7 @@ import msgspec
 
 from brique.app.intranet import Intranet
 from brique.backends import open_backend
-from brique.errors import BackendAway, BadConfiguration
+from brique.errors import BackendAway, BadConfiguration, BriqueError
 from brique.schema import BackendSpec, Catalogue, TableSpec, infer, slug
 
 _CONNECT_SECONDS = 10.0
@@ -49,14 +50,31 @@ def load_declaration(path: Path) -> Intranet:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.parent.resolve()))
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BriqueError:
+        raise
+    except Exception as fault:
+        raise BadConfiguration(f"{path}{_where(fault, path)}: {type(fault).__name__}: {fault}") from fault
     found = [value for value in vars(module).values() if isinstance(value, Intranet)]
     if len(found) != 1:
         raise BadConfiguration(
             f"{path} declares {len(found)} intranets; brique serves one.", try_this='app = Intranet("...")'
         )
     found[0].add_tables(vars(module).values())
+    if not found[0].has_tables:
+        raise BadConfiguration(
+            f"{path} declares no table.", try_this="brique new --from WHAT FILE.py writes those of a database down"
+        )
     return found[0]
+
+
+def _where(fault: Exception, path: Path) -> str:
+    """`, line 7`: the line of the file at `path` that raised `fault`; "" when none of its lines did."""
+    if isinstance(fault, SyntaxError) and fault.filename == str(path):
+        return f", line {fault.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def from_data(
@@ -109,9 +127,10 @@ def _inferred(backend: BackendSpec, data: Path, *, kept: bool) -> tuple[TableSpe
         return known.specs
     try:
         _, specs = look(backend.name, backend.url)
-    except BackendAway:
+    except BackendAway as fault:
         if known is None:
-            raise
+            hint = "start it and check its address: only the very first start needs it"
+            raise BackendAway(fault.message, try_this=fault.try_this or hint, **fault.facts) from fault
         return known.specs
     if not specs:
         raise BadConfiguration(f"{backend.label} has no table that can be read.")

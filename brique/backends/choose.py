@@ -12,6 +12,7 @@ from brique.errors import BadConfiguration
 
 KNOWN = "sqlite:///file, postgresql://user@host/database, folder:path, or the path of a file or folder"
 _SQLITE_HEADER = b"SQLite format 3\x00"
+_SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 
 def open_backend(
@@ -57,6 +58,8 @@ def _open_path(name: str, path: Path, *, is_folder: bool, timeout: float, read_t
         raise BadConfiguration(f"{name}: there is no file or folder {path}", try_this=KNOWN)
     if path.is_file() and not is_folder and is_sqlite(path):
         return SqliteBackend(name, path, timeout=timeout, read_timeout=read_timeout)
+    if path.suffix.lower() in _SQLITE_SUFFIXES and path.is_file():
+        raise BadConfiguration(f"{name}: {path} is no SQLite database", try_this="take another copy of it")
     from brique.backends.folder import FolderBackend
 
     return FolderBackend(name, path)
@@ -66,7 +69,7 @@ def is_sqlite(path: Path) -> bool:
     """Whether a file is a SQLite database (or empty, which SQLite takes for one, with a name that says so)."""
     with path.open("rb") as file:
         head = file.read(16)
-    return head == _SQLITE_HEADER or (not head and path.suffix in (".db", ".sqlite", ".sqlite3"))
+    return head == _SQLITE_HEADER or (not head and path.suffix.lower() in _SQLITE_SUFFIXES)
 
 
 def _sqlite_path(url: str) -> tuple[Path, dict[str, str]]:

@@ -41,3 +41,8 @@ def main() -> None:
     except BriqueError as fault:
         tell(fault)
         sys.exit(1)
+    except OSError as fault:  # a file or folder that cannot be read or written
+        if fault.filename is None:
+            raise
+        tell(BriqueError(f"{fault.filename}: {fault.strerror}", try_this="look at its rights, and at the free room"))
+        sys.exit(1)

@@ -19,6 +19,10 @@ def new(what: str, title: str, force: bool, file: Path) -> None:
     """Write the inference over WHAT down as FILE, Python that type-checks and that `brique up FILE` serves."""
     if file.exists() and not force:
         raise BadConfiguration(f"{file} is there already.", try_this="another name, or --force")
+    if file.suffix != ".py" or not file.parent.is_dir():
+        raise BadConfiguration(
+            f"{file} cannot be written.", try_this="a name that ends in .py, in a folder that exists"
+        )
     url = url_of(what)
     text = written(what, url, title)
     file.write_text(text, "utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from functools import partial
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from brique.app import Run, declared_of, prepare_folder, setup_link, url_of, write_run
+from brique.app import Run, check_run, declared_of, prepare_folder, setup_link, url_of, write_run
+from brique.errors import BadConfiguration
 from brique.observe import configure_logs
 from brique.settings import Settings, load
-from brique.supervise import Supervisor, Watcher, listeners_from_systemd, open_listener
+from brique.supervise import Control, Supervisor, SupervisorAway, Watcher, listeners_from_systemd, open_listener
 
 
 @click.command()
@@ -47,9 +49,11 @@ def serve(run: Run, *, token: str = "") -> None:
     """Start everything that `run` needs, print where it is, and keep it running until a signal."""
     settings = run.loaded()
     configure_logs(level=settings.log_level, form=settings.log_format, process="supervisor")
+    _check_alone(settings.data)
+    check_run(settings.data, run)
+    declared = declared_of(run)
     prepare_folder(settings.data)
     write_run(settings.data, run)
-    declared = declared_of(run)
     host, port = settings.address
     listeners = listeners_from_systemd(os.environ) or [open_listener(host, port)]
     address = _address(settings, listeners[0].getsockname())
@@ -57,6 +61,17 @@ def serve(run: Run, *, token: str = "") -> None:
     click.echo(f"Open {setup_link(settings.data, address) or address}")
     groups = _groups(settings, list(declared.backends), token)
     asyncio.run(Supervisor(settings.data, groups, listeners=listeners).run())
+
+
+def _check_alone(data: Path) -> None:
+    """Raises BadConfiguration when a brique runs on `data`, before anything of it is touched: a new link for the first
+    visit, say, would end the one that its administrator has before him."""
+    with contextlib.suppress(SupervisorAway), Control(data) as control:
+        pid = control.status()["supervisor"]["pid"]
+        raise BadConfiguration(
+            f"brique already runs on {data} (process {pid})",
+            try_this=f"brique ctl --data {data} quit, or another folder with --data",
+        )
 
 
 def _address(settings: Settings, name: tuple[object, ...]) -> str:
