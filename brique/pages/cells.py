@@ -71,6 +71,13 @@ class Cells:
             return partial(self._reference, reference, self.labels.get(column.name, {}), self.plain(column))
         return self.plain(column)
 
+    def unlinked(self, column: Column) -> Write:
+        """What writes a value of `column` where the link leads elsewhere: a reference by its label alone."""
+        plain, labels = self.plain(column), self.labels.get(column.name)
+        if not labels:
+            return plain
+        return lambda value: escape(_cut(labels[value], self.long)) if value in labels else plain(value)
+
     def plain(self, column: Column) -> Write:
         """What writes a value of `column` by its kind alone, without link."""
         by_kind: dict[Kind, Write] = {

@@ -330,10 +330,10 @@ def in_menu(view: View) -> bool:
 
 
 def _shown(specs: Sequence[TableSpec], current: str, limit: int) -> set[str]:
-    """The tables that the menu lists: all, or those with most rows and the one that is shown."""
+    """The tables that the menu lists: all, or those with most rows (views after tables) and the one that is shown."""
     if len(specs) <= limit:
         return {spec.name for spec in specs}
-    largest = sorted(specs, key=lambda spec: -spec.rows_estimate)[:limit]
+    largest = sorted(specs, key=lambda spec: (spec.is_view, -spec.rows_estimate))[:limit]
     here = {spec.name for spec in specs if current == f"table:{spec.name}"}
     return {spec.name for spec in largest} | here
 

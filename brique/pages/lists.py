@@ -31,6 +31,7 @@ from brique.schema import Column, Kind, TableSpec
 from brique.views import Copy, ListPage, StoredRow, TableState, search_columns, sortable
 
 COLUMNS_DEFAULT_MAX = 8
+_PLACEHOLDER_CHARS = 20
 
 
 def _(text: str) -> str:
@@ -58,13 +59,14 @@ def default_columns(spec: TableSpec) -> tuple[str, ...]:
 
 
 def link_column(spec: TableSpec, columns: Sequence[Column]) -> str:
-    """The column that carries the link to the row: the key or label, rather not one that leads elsewhere."""
-    own = [column.name for column in columns if column.name not in spec.reference_of]
-    for names in (spec.key, spec.label_columns):
-        for name in own:
-            if name in names:
+    """The column that carries the link to the row: of the key or label, rather one that leads nowhere else."""
+    names = [column.name for column in columns]
+    own = [name for name in names if name not in spec.reference_of]
+    for offered, wanted in ((own, spec.key), (own, spec.label_columns), (names, spec.key), (own, own)):
+        for name in offered:
+            if name in wanted:
                 return name
-    return own[0] if own else columns[0].name
+    return names[0]
 
 
 class Lists:
@@ -256,6 +258,8 @@ class _List:
         searched = search_columns(self.spec)
         names = [name for name in shown if name in searched] or list(searched)
         labels = [self.spec.by_name[name].label for name in names[:3]]
+        while len(labels) > 1 and sum(map(len, labels)) > _PLACEHOLDER_CHARS:
+            labels.pop()
         return self.formats.t(_("Search {columns}…"), columns=", ".join(labels).lower()) if labels else ""
 
     def _head(self, column: Column) -> dict[str, Any]:
@@ -374,7 +378,7 @@ def rows_html(
     for column in columns:
         num = ' class="num"' if stands_right(spec, column) else ""
         heads.append(f'<td{num} data-label="{escape(column.label)}">')
-        writes.append(cells.plain(column) if column.name == linked else cells.write(column))
+        writes.append(cells.unlinked(column) if column.name == linked else cells.write(column))
     names = [column.name for column in columns]
     at_link = names.index(linked)
     made: list[str] = []

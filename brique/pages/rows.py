@@ -189,7 +189,7 @@ class _RowPage:
         state = self.copy.table_state(spec.name)
         return Frame(self.parts).context(
             self.request,
-            title=title_of(spec, row, self.formats),
+            title=title_of(self.copy, spec, row, self.formats),
             current=f"table:{spec.name}",
             tables=[spec.name, *(reference_spec.name for reference_spec, _reference in self._referring())],
             copy=self.copy,
@@ -341,12 +341,16 @@ class _RowPage:
         return found
 
 
-def title_of(spec: TableSpec, row: StoredRow, formats: Formats) -> str:
-    """How a row is called on its page."""
+def title_of(copy: Copy, spec: TableSpec, row: StoredRow, formats: Formats) -> str:
+    """How a row is called on its page: where only other rows name it, by their labels."""
     label = label_of(spec, row)
     if label == row.key and row.key.startswith(PENDING):
         return formats.t(_("New row"))
-    return label
+    names = spec.label_columns or spec.key
+    if not names or any(name not in spec.reference_of for name in names):
+        return label
+    labels = labels_for(copy, spec, [spec.by_name[name] for name in names], [row])
+    return " · ".join(str(labels.get(name, {}).get(row.values[name]) or row.values[name]) for name in names)
 
 
 def _json(text: str) -> Markup:

@@ -13,6 +13,7 @@ import pytest
 
 from brique.exports import ListLimits
 from brique.pages.asking import canonical, understand
+from brique.pages.lists import link_column
 from brique.schema import Change, State
 from tests.pages.reading import link, words
 from tests.pages.shop import NOW, SPECS, Shop, order
@@ -334,3 +335,12 @@ async def test_the_look_up_answers_quickly_with_keys_or_values(filled: Shop) -> 
         assert by_name["items"][0]["key"] == "Société E13"
         assert (await browser.get("/lookup/customers?q=x&by=none")).status_code == 422
         assert (await browser.get("/lookup/none?q=x")).status_code == 404
+
+
+def test_the_link_to_a_row_stands_on_its_key_even_where_that_refers_to_another() -> None:
+    spec = SPECS["orders"]
+    assert link_column(spec, [spec.by_name["customer"], spec.by_name["city"], spec.by_name["number"]]) == "number"
+    assert link_column(spec, [spec.by_name["customer"], spec.by_name["city"]]) == "city"
+    assert link_column(spec, [spec.by_name["customer"]]) == "customer"
+    line = spec.changed(key=("customer", "number"), label_columns=())
+    assert link_column(line, [spec.by_name["customer"], spec.by_name["city"]]) == "customer"
