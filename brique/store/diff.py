@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import apsw
 
@@ -36,7 +37,7 @@ def diff(reader: Reader, stage: Path, spec: TableSpec, *, batch: int = _BATCH) -
     does not count. Memory: a number for each row that differs.
     """
     db = connections.reader(stage)
-    db.execute("ATTACH ? AS store", (f"file:{reader.path.resolve()}?mode=ro",))
+    db.execute("ATTACH ? AS store", (f"file:{quote(str(reader.path.resolve()))}?mode=ro",))
     db.execute("BEGIN")
     found = connections.first(db, "SELECT generation FROM store.table_state WHERE table_name = ?", (spec.name,))
     changed, gone = _compare(db, Layout(spec, found[0])) if found else (_all(db), [])
@@ -46,7 +47,7 @@ def diff(reader: Reader, stage: Path, spec: TableSpec, *, batch: int = _BATCH) -
 
 
 def _all(db: apsw.Connection) -> list[int]:
-    return [identity for (identity,) in db.execute("SELECT rowid FROM row")]
+    return [identity for (identity,) in db.execute("SELECT _id FROM row")]
 
 
 def _compare(db: apsw.Connection, layout: Layout) -> tuple[list[int], list[str]]:
@@ -61,7 +62,7 @@ def _compare(db: apsw.Connection, layout: Layout) -> tuple[list[int], list[str]]
         for key, base in db.execute("SELECT key, base FROM store.shadow WHERE table_name = ?", (layout.spec.name,))
     }
     changed = db.execute(
-        f"SELECT s.rowid, s._key FROM row AS s LEFT JOIN {target} AS t ON t._key = s._key "  # noqa: S608
+        f"SELECT s._id, s._key FROM row AS s LEFT JOIN {target} AS t ON t._key = s._key "  # noqa: S608
         f"WHERE t._key IS NULL OR {differ}"
     )
     rows = [identity for identity, key in changed if key not in over]
@@ -74,7 +75,7 @@ def _compare(db: apsw.Connection, layout: Layout) -> tuple[list[int], list[str]]
     ]
     columns = ", ".join(map(quoted, names))
     for key, base in over.items():
-        found = connections.first(db, f"SELECT rowid, {columns} FROM row WHERE _key = ?", (key,))  # noqa: S608
+        found = connections.first(db, f"SELECT _id, {columns} FROM row WHERE _key = ?", (key,))  # noqa: S608
         if found is None:
             gone += [key] if base is not None else []
         elif base is None or not same_row(dict(zip(names, found[1:], strict=True)), base):
@@ -84,7 +85,7 @@ def _compare(db: apsw.Connection, layout: Layout) -> tuple[list[int], list[str]]
 
 def _upserts(db: apsw.Connection, spec: TableSpec, changed: list[int], batch: int) -> Iterator[list[tuple[str, Row]]]:
     columns = ", ".join(map(quoted, spec.names))
-    query = f"SELECT _key, {columns} FROM row WHERE rowid = ?"  # noqa: S608
+    query = f"SELECT _key, {columns} FROM row WHERE _id = ?"  # noqa: S608
     for start in range(0, len(changed), batch):
         part = [connections.first(db, query, (identity,)) for identity in changed[start : start + batch]]
         yield [(record[0], dict(zip(spec.names, record[1:], strict=True))) for record in part]

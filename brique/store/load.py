@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import apsw
 
 from brique import errors
 from brique.schema import Row
@@ -19,6 +22,8 @@ _SMALL = 2_000  # rows: loaded in one transaction
 _STEP_SECONDS = 0.05
 _ROWS_STEP_MAX = 50_000
 _MERGE_PAGES = 500
+_UNFIT = (apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, apsw.TooBigError, apsw.RangeError)
+"""What the rows themselves are at fault for: a table that cannot be kept must not end the engine."""
 
 
 class Load:
@@ -42,9 +47,9 @@ class Load:
         self._attached = False
         if not stage.is_file():
             raise errors.NotFound(f"There is no stage file {stage}.")
-        self._run(f"ATTACH ? AS {quoted(self._stage)}", (f"file:{stage.resolve()}?mode=ro&immutable=1",))
+        self._run(f"ATTACH ? AS {quoted(self._stage)}", (f"file:{quote(str(stage.resolve()))}?mode=ro&immutable=1",))
         self._attached = True
-        found = first(store.connection, f"SELECT coalesce(max(rowid), 0), count(*) FROM {self._source}")  # noqa: S608
+        found = first(store.connection, f"SELECT coalesce(max(_id), 0), count(*) FROM {self._source}")  # noqa: S608
         self._last: int = found[0]
         self._total: int = found[1]
         self.rows_total = max(rows_total, self._total)
@@ -63,7 +68,8 @@ class Load:
     def step(self) -> bool:
         """Do a little more; whether anything remains. The rows are published when it says no.
 
-        A fault abandons the load and is raised: the old rows still count.
+        A fault abandons the load and is raised (BackendRefused when the rows are what it is about): the old rows
+        still count.
         """
         if self.done:
             return False
@@ -71,6 +77,9 @@ class Load:
             next(self._steps)
         except StopIteration:
             self._finish()
+        except _UNFIT as fault:
+            self.abandon()
+            raise errors.BackendRefused(f"The rows of {self._new.spec.name} cannot be kept: {fault}") from fault
         except BaseException:
             self.abandon()
             raise
@@ -150,8 +159,8 @@ class Load:
     def _copy(self, low: int, high: int, version: int) -> None:
         self._run(
             f"INSERT INTO {self._new.table}(_id, _key, _version, _pending, {self._new.columns}) "  # noqa: S608
-            f"SELECT rowid, _key, ?, 0, {self._new.columns} FROM {self._source} WHERE rowid > ? AND rowid <= ? "
-            "ORDER BY rowid",
+            f"SELECT _id, _key, ?, 0, {self._new.columns} FROM {self._source} WHERE _id > ? AND _id <= ? "
+            "ORDER BY _id",
             (version, low, high),
         )
 
@@ -160,8 +169,8 @@ class Load:
             return
         text = self._text()
         self._run(
-            f"INSERT INTO {self._new.search}(rowid, text) SELECT rowid, {text} FROM {self._source} "  # noqa: S608
-            f"WHERE rowid > ? AND rowid <= ? AND {text} <> '' ORDER BY rowid",
+            f"INSERT INTO {self._new.search}(rowid, text) SELECT _id, {text} FROM {self._source} "  # noqa: S608
+            f"WHERE _id > ? AND _id <= ? AND {text} <> '' ORDER BY _id",
             (low, high),
         )
 
@@ -169,8 +178,8 @@ class Load:
         """Keep what guides searches: which trigrams are frequent."""
         every = max(1, self._last // sample.ROWS)
         found = self._run(
-            f"WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + {every} FROM n WHERE id < {self._last}) "  # noqa: S608
-            f"SELECT {self._text()} FROM n JOIN {self._source} AS r ON r.rowid = n.id"
+            f"SELECT {self._text()} FROM {self._source} WHERE _id IN (WITH RECURSIVE n(_n) AS "  # noqa: S608
+            f"(SELECT 1 UNION ALL SELECT _n + {every} FROM n WHERE _n < {self._last}) SELECT _n FROM n)"
         )
         packed = sample.pack([text for (text,) in found])
         with self._store.transaction():

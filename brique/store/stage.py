@@ -48,9 +48,11 @@ class StageWriter:
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-65536")
         columns = ", ".join(map(quoted, spec.names))
-        self._db.execute(f"CREATE TABLE row(_key TEXT, {columns}{', _search' if search else ''})")
+        self._db.execute(
+            f"CREATE TABLE row(_id INTEGER PRIMARY KEY, _key TEXT, {columns}{', _search' if search else ''})"
+        )
         holes = ", ".join("?" * (1 + len(spec.names) + search))
-        self._insert = f"INSERT INTO row VALUES ({holes})"  # noqa: S608
+        self._insert = f"INSERT INTO row VALUES (NULL, {holes})"  # noqa: S608
         self._places = [spec.names.index(name) for name in search_columns(spec)]
         self._key = self._key_maker()
         self._rows = 0
@@ -84,12 +86,9 @@ class StageWriter:
         """Close the file, with duplicate keys sorted out."""
         if not self._spec.key:
             self._number_equals()
-        duplicates, examples = 0, tuple[str, ...]()
-        try:
-            self._db.execute("CREATE UNIQUE INDEX row_key ON row(_key)")
-        except apsw.ConstraintError:
-            duplicates, examples = self._drop_duplicates()
-            self._db.execute("CREATE UNIQUE INDEX row_key ON row(_key)")
+        # Not a unique index: without a journal a statement must not fail.
+        self._db.execute("CREATE INDEX row_key ON row(_key)")
+        duplicates, examples = self._drop_duplicates()
         self._db.execute("COMMIT")
         self._db.close()
         if duplicates:
@@ -99,21 +98,20 @@ class StageWriter:
 
     def _number_equals(self) -> None:
         self._db.execute(
-            "WITH n AS (SELECT rowid AS id, row_number() OVER (PARTITION BY _key ORDER BY rowid) AS k FROM row) "
-            "UPDATE row SET _key = _key || '.' || n.k FROM n WHERE n.id = row.rowid AND n.k > 1"
+            "WITH n AS (SELECT _id AS i, row_number() OVER (PARTITION BY _key ORDER BY _id) AS k FROM row) "
+            "UPDATE row SET _key = _key || '.' || n.k FROM n WHERE n.i = row._id AND n.k > 1"
         )
 
     def _drop_duplicates(self) -> tuple[int, tuple[str, ...]]:
-        self._db.execute("CREATE INDEX row_any ON row(_key)")
         examples = self._db.execute(
             "SELECT _key FROM row GROUP BY _key HAVING count(*) > 1 LIMIT ?", (_EXAMPLES_MAX,)
         ).fetchall()
+        if not examples:
+            return 0, ()
         self._db.execute(
-            "DELETE FROM row WHERE EXISTS (SELECT 1 FROM row AS r WHERE r._key = row._key AND r.rowid < row.rowid)"
+            "DELETE FROM row WHERE EXISTS (SELECT 1 FROM row AS r WHERE r._key = row._key AND r._id < row._id)"
         )
-        duplicates = self._db.changes()
-        self._db.execute("DROP INDEX row_any")
-        return duplicates, tuple(str(key) for (key,) in examples)
+        return self._db.changes(), tuple(str(key) for (key,) in examples)
 
     def abandon(self) -> None:
         """Close and remove the file."""
