@@ -203,7 +203,7 @@ class Replay:
         except _RefusedAtCommit as fault:
             if len(batch) > 1:
                 return self._send(batch[: len(batch) // 2])
-            self._settle(first, Outcome(first.position, State.REFUSED, reason=str(fault)))
+            self._settle(first, self._refusal(first, str(fault)))
             return first.position
         self._report_applied(batch, sent)
         return batch[-1].position
@@ -283,7 +283,7 @@ class Replay:
                 if conflict is not None:
                     raise _Culprit(index, conflict)
         except BackendRefused as fault:
-            raise _Culprit(index, Outcome(item.position, State.REFUSED, reason=fault.message)) from fault
+            raise _Culprit(index, self._refusal(item, fault.message)) from fault
         except (ValueError, TypeError, LookupError) as fault:
             log.exception("command %d cannot be sent", item.position)
             reason = f"brique could not send it: {fault}"
@@ -351,6 +351,12 @@ class Replay:
         if key != change.key:
             sent.keys.setdefault(item.position, {})[change.key] = key
         return None
+
+    def _refusal(self, item: Waiting, reason: str) -> Outcome:
+        """The backend says no; of what was sent before, that does not say whether it had arrived."""
+        if self._is_doubtful(item):
+            return Outcome(item.position, State.UNKNOWN, reason=f"It was sent, and the answer was lost. {reason}")
+        return Outcome(item.position, State.REFUSED, reason=reason)
 
     def _conflict(self, item: Waiting, change: Change, theirs: Row | None, reason: str) -> Outcome:
         where = f"{change.table}/{change.key}"

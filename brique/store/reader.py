@@ -384,6 +384,12 @@ class Reader:
             row = self._one("SELECT value FROM meta WHERE name = 'settlement'")
             return int(row[0]) if row else 0
 
+    def read_back(self, table: str) -> int:
+        """The settlement number at which rows of `table` were last read back beside a refresh; 0: a refresh that began
+        later has read them all again."""
+        with self.snapshot():
+            return int(self._one("SELECT coalesce(max(seq), 0) FROM fresh WHERE table_name = ?", (table,))[0])
+
     def spool_position(self) -> int:
         with self.snapshot():
             row = self._one("SELECT value FROM meta WHERE name = 'spool_position'")

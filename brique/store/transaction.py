@@ -247,6 +247,12 @@ class Tx:
                 self._write(rows, key, current, None, 0)
 
     @_whole
+    def freshen(self, table: str, keys: Collection[str]) -> None:
+        """These rows were read from the source one by one: a refresh that had begun before leaves them as they are."""
+        seq = self._store.next_settlement()
+        self._ledger.freshen(((table, key) for key in keys), seq)
+
+    @_whole
     def let_go(self, tables: Collection[str], began: int) -> None:
         """Lift what commands applied by settlement number `began` have laid in these tables: the source shows it."""
         for table in tables:
