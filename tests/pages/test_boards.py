@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from brique.schema import Change
 from tests.pages.reading import link, words
-from tests.pages.shop import NOW, Shop, customer, order, shop
+from tests.pages.shop import NOW, SPECS, Shop, customer, order, picture, shop
 
 pytestmark = pytest.mark.anyio
 
@@ -241,3 +242,56 @@ async def test_the_stream_of_a_view_tells_when_it_must_be_made_anew(filled: Shop
 async def test_the_stream_tells_that_the_data_was_confirmed_anew(filled: Shop) -> None:
     said = await events(filled, "/-/live", lambda: filled.confirm(NOW + timedelta(minutes=5)))
     assert "-age" in said[0]["topics"]
+
+
+async def test_the_language_is_changed_from_any_page_and_leads_back_to_it(filled: Shop) -> None:
+    async with filled.browser(language="en") as browser:
+        page = await browser.get("/tables/orders?q=dakar")
+        secret = re.search(r'name="_csrf" value="([^"]+)"', page.text)
+        assert secret
+        assert 'name="next" value="/tables/orders?q=dakar"' in page.text
+        form = {"_csrf": secret[1], "next": "/tables/orders?q=dakar", "language": "fr"}
+        answer = await browser.post("/-/account/language", data=form, headers={"Origin": "http://intranet.test"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/tables/orders?q=dakar")
+        assert '<html lang="fr"' in (await browser.get("/tables/orders")).text
+        form["next"] = "//evil.example/"
+        answer = await browser.post("/-/account/language", data=form, headers={"Origin": "http://intranet.test"})
+        assert answer.headers["location"].startswith("/-/account")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/tables",
+        "/tables/orders",
+        "/tables/orders/CMD00000003",
+        "/tables/customers/C000001",
+        "/by-city?city=Dakar",
+    ],
+)
+async def test_every_address_has_the_prefix_that_the_intranet_is_mounted_below(filled: Shop, path: str) -> None:
+    filled.write("customers", customer(1, logo=picture()))
+    filled.lay(Change("orders", "CMD00000003", {"city": "Kaolack"}, {"city": "Dakar"}))
+    transport = httpx.ASGITransport(filled.app, root_path="/intranet")
+    own = filled.browser()
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://intranet.test", cookies=own.cookies, headers=own.headers
+    ) as browser:
+        page = await browser.get(f"/intranet{path}")
+    await own.aclose()
+    assert page.status_code == 200
+    found = re.findall(r'\b(?:href|src|action|hx-get|data-live|data-lookup-url)="([^"]*)"', page.text)
+    outside = [address for address in found if not address.startswith(("/intranet/", "data:", "#"))]
+    assert outside == []
+    assert len(found) > 20
+
+
+def test_a_long_menu_shows_the_largest_tables_and_the_one_that_is_open() -> None:
+    from brique.pages.frame import _shown
+
+    spec = SPECS["orders"]
+    many = [spec.changed(name=f"t{number}", rows_estimate=number, is_view=number > 30) for number in range(40)]
+    shown = _shown(many, "table:t3", 15)
+    assert shown == {f"t{number}" for number in range(16, 31)} | {"t3"}
+    assert len(_shown(many[:15], "", 15)) == 15
