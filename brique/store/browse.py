@@ -140,7 +140,7 @@ class Browse:
         if not found:
             return [], None, None
         has_next = bool(cursor) if backwards else more
-        has_previous = more if backwards else cursor is not None
+        has_previous = more if backwards else bool(cursor)
         return (
             found,
             self._cursor(found[-1]) if has_next else None,

@@ -65,7 +65,9 @@ class Representations:
         )
 
     def etag(self, name: str, arguments: str) -> str | None:
-        row = self._run("SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments))
+        row = self._run(
+            "SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments)
+        ).fetchone()
         return str(row[0]) if row else None
 
     def of(self, name: str, limit: int = 1000) -> list[str]:

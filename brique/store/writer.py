@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -253,9 +253,10 @@ class Store:
             if self._checkpointer is not None:
                 self._checkpointer.close()
                 self._checkpointer = None
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-        self.connection.close()
+        with suppress(apsw.ConnectionClosedError):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            self.connection.close()
 
     # -- numbers ------------------------------------------------------------------------------------------------------
 
