@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared
+from brique.app.observed import Observed
 from brique.channel import Limits, SyncChannel, serve
 from brique.clock import SystemClock
 from brique.errors import EngineAway, NotFound
@@ -23,6 +25,7 @@ from brique.settings import Settings
 log = logging.getLogger(__name__)
 ENGINE_SOCKET = "engine.sock"
 _ENGINE_WAIT_SECONDS = 60.0
+_MEASURE_SECONDS = 20.0
 
 
 def engine_limits(settings: Settings) -> Limits:
@@ -30,12 +33,12 @@ def engine_limits(settings: Settings) -> Limits:
     return Limits(requests_max=settings.spool_queue_max)
 
 
-def run_engine(declared: Declared, settings: Settings, on_ready: Callable[[], None]) -> None:
+def run_engine(declared: Declared, settings: Settings, on_ready: Callable[[], None], *, observed: Observed) -> None:
     """The engine: keeps, shows and settles; the only writer."""
-    asyncio.run(_engine(declared, settings, on_ready))
+    asyncio.run(_engine(declared, settings, on_ready, observed))
 
 
-async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[], None]) -> None:
+async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[], None], observed: Observed) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,14 +54,23 @@ async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[],
     server = await serve(settings.data / ENGINE_SOCKET, engine.handle, limits=engine_limits(settings))
     on_ready()
     watching = loop.create_task(_until_failure(engine, stop))
-    housekeeping = loop.create_task(engine.look_after())
+    chores = [loop.create_task(engine.look_after()), loop.create_task(_measure_disk(settings, observed))]
     await stop.wait()
-    housekeeping.cancel()
+    for chore in chores:
+        chore.cancel()
     await server.close()
     engine.stop()
     await watching
     if engine.writer.failure is not None:
         raise engine.writer.failure
+
+
+async def _measure_disk(settings: Settings, observed: Observed) -> None:
+    """Note the free room on disk, for ever."""
+    gauge = observed.metrics.gauge("disk_free_bytes")
+    while True:
+        gauge.set(shutil.disk_usage(settings.data).free)
+        await asyncio.sleep(_MEASURE_SECONDS)
 
 
 async def _until_failure(engine: Engine, stop: asyncio.Event) -> None:

@@ -55,7 +55,8 @@ def load_declaration(path: Path) -> Intranet:
     except BriqueError:
         raise
     except Exception as fault:
-        raise BadConfiguration(f"{path}{_where(fault, path)}: {type(fault).__name__}: {fault}") from fault
+        said = fault.msg if isinstance(fault, SyntaxError) else fault
+        raise BadConfiguration(f"{path}{_where(fault, path)}: {type(fault).__name__}: {said}") from fault
     found = [value for value in vars(module).values() if isinstance(value, Intranet)]
     if len(found) != 1:
         raise BadConfiguration(

@@ -29,7 +29,7 @@ def worker(role: str, name: str, data: Path) -> None:
     observed = Observed(settings, process)
     declared = run.intranet(kept=True).declared()
     if role == "engine":
-        run_engine(declared, settings, announce_ready)
+        run_engine(declared, settings, announce_ready, observed=observed)
     elif role == "backend":
         run_backend(declared, name, settings, announce_ready)
     else:

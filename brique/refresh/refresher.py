@@ -80,18 +80,21 @@ class Refresher:
         self.backend, self.specs, self.reader, self.stopping = backend, specs, reader, stopping
         self.folder, self.send, self.guard, self.clock = folder, send, guard, clock
         self.read_seconds = read_seconds
-        self._fingerprint: str | None = None
-        self._marks: dict[str, str] = {}
+        self._fingerprint: tuple[str | None, int] = (None, 0)
+        self._marks: dict[str, tuple[str, int]] = {}
+        self._started = 0.0
         self._loads = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     def refresh(self) -> Result:
         """One refresh of every table. Raises BackendAway (the copy stays as it is), EngineAway, Interrupted."""
         specs = sorted(self.specs.values(), key=lambda spec: spec.rows_estimate)
+        self._started = self.clock.monotonic()
         at = stamp(self.clock.now())
         began = self.reader.settled_seq()
         with self.guard.call(self.read_seconds):
             now = self.backend.fingerprint(specs)
-        if now is not None and now == self._fingerprint and all(map(self._is_loaded, specs)):
+        known, since = self._fingerprint
+        if now is not None and now == known and all(self._is_as_read(spec, since) for spec in specs):
             self._tell(Result(unchanged=True), at, began, [], specs)
             return Result(unchanged=True)
         result = Result()
@@ -100,8 +103,8 @@ class Refresher:
         for load in loads:
             self._wait(load)
         self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults])
-        self._fingerprint = now
-        self._marks.update(marks)
+        self._fingerprint = (now, began)
+        self._marks.update({table: (mark, began) for table, mark in marks.items()})
         return result
 
     def _wait(self, load: Future[Any]) -> None:
@@ -157,7 +160,13 @@ class Refresher:
             self._marks.pop(spec.name, None)
             return False
         marks[spec.name] = mark
-        return self._marks.get(spec.name) == mark and self._is_loaded(spec)
+        known, since = self._marks.get(spec.name, ("", 0))
+        return mark == known and self._is_as_read(spec, since)
+
+    def _is_as_read(self, spec: TableSpec, since: int) -> bool:
+        """Whether the copy holds what the refresh that began at `since` has read: it is there, and replay has put no
+        rows into it since then, of which nobody can say whether they are older or newer than that reading."""
+        return self._is_loaded(spec) and self.reader.read_back(spec.name) <= since
 
     def _stage(self, snapshot: Snapshot, spec: TableSpec, result: Result) -> Path:
         path = self.folder / f"stage-{spec.name}.db"
@@ -225,6 +234,7 @@ class Refresher:
                 "tables": [spec.name for spec in confirmed],
                 "faults": result.faults,
                 "unchanged": result.unchanged,
+                "seconds": round(self.clock.monotonic() - self._started, 3),
                 "changes": path,
             },
             _APPLY_SECONDS_MAX,
