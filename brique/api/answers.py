@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from brique.api.operation import JSON, Operation
 from brique.api.rows import full
-from brique.errors import BadInput, BriqueError, NotFound, Stale
+from brique.errors import BadInput, BriqueError, NotAllowed, NotFound, Stale
 from brique.exports import near
 from brique.http import PROBLEM_JSON, TITLES, best_accept, describe, language_of, problem
 from brique.schema import Row, TableSpec
@@ -125,6 +125,9 @@ class Answered:
             ]
         if isinstance(fault.facts.get("receipt"), str):
             found["receipt"] = fault.facts["receipt"]
+        reason = fault.facts.get("reason")
+        if isinstance(fault, NotAllowed) and isinstance(reason, str) and reason:
+            found["reason"] = translate(reason, language)
         theirs, table = fault.facts.get("theirs"), fault.facts.get("table")
         spec = self._specs.get(str(table))
         if isinstance(fault, (Stale, Conflict)) and spec is not None:

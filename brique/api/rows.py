@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from brique.http import etag_of
 from brique.schema import Kind, Row, TableSpec
 from brique.views import Copy, StoredRow, label_of
 
@@ -40,8 +41,8 @@ def blob_columns(spec: TableSpec) -> list[str]:
 
 
 def row_etag(copy: Copy, row: StoredRow) -> str:
-    """Changes with every change of the row, and when the store is made anew."""
-    return f'"{copy.stream_id()[:8]}-{row.version}-{row.pending}"'
+    """Changes with every change of the row, and when the store is made anew; no other row has it."""
+    return etag_of(copy.stream_id().encode(), row.key.encode(), b"%d %d" % (row.version, row.pending))
 
 
 def _head(spec: TableSpec, row: StoredRow) -> dict[str, Any]:

@@ -191,7 +191,9 @@ def comparisons(column: Column) -> Iterable[tuple[str, Schema]]:
     for op in _OPS[column.kind]:
         if op == "null":
             yield op, {"type": "boolean"}
-        elif op in ("in", "prefix", "contains"):
+        elif op == "in":
+            yield op, {"type": "string", "examples": [str(sample(column))]}
+        elif op in ("prefix", "contains"):
             yield op, {"type": "string"}
         else:
             yield op, dict(_TYPES[column.kind])
@@ -230,7 +232,7 @@ def shared() -> dict[str, Schema]:
     }  # fmt: skip
     problem: dict[str, Schema] = {
         "type": text, "title": text, "status": {"type": "integer"}, "code": text, "detail": text, "try_this": text,
-        "request_id": text, "receipt": text, "current": values, "theirs": values,
+        "request_id": text, "receipt": text, "reason": text, "current": values, "theirs": values,
         "errors": {"type": "array", "items": _object(place, "detail")},
     }  # fmt: skip
     column = _object({"name": text, "label": text, "kind": text, "nullable": {"type": "boolean"}})

@@ -1,7 +1,8 @@
 """A file on its way to whoever asked for it: made in one thread, sent as it is read, given up when the reader leaves.
 
 Theory of operation. The copy may be read by one thread at a time, and a snapshot must end in any case; so one thread
-of its own borrows the copy, makes the file and gives the copy back, whatever happens. It hands pieces to the event
+borrows the copy, makes the file and gives the copy back, whatever happens. (The threads are few and kept: each may
+have a reader of its own.) It hands pieces to the event
 loop, a few ahead of what the reader has taken, and waits beyond that. Nothing is sent before the first piece is
 there: what is wrong by then is answered as any fault. What goes wrong later cuts the connection, so that no half file
 is taken for a whole one.
@@ -15,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -76,8 +78,7 @@ class Downloads:
         seconds_max: float = SECONDS_MAX,
     ) -> None:
         self._borrow, self._clock, self._settings = borrow, clock, settings
-        self._slots = threading.BoundedSemaphore(at_once_max)
-        self._seconds_max = seconds_max
+        self._line = _Line(at_once_max, seconds_max)
 
     def of_table(
         self,
@@ -108,26 +109,39 @@ class Downloads:
 
     def of(self, make: Callable[[Copy], Export]) -> Download:
         """The answer that sends what `make` makes of a copy, inside a snapshot of it."""
-        return Download(self._borrow, make, self._slots, self._seconds_max)
+        return Download(self._borrow, make, self._line)
+
+
+class _Line:
+    """The few threads that make files, and how long one file may take."""
+
+    def __init__(self, at_once_max: int, seconds_max: float) -> None:
+        self.slots = threading.BoundedSemaphore(at_once_max)
+        self.threads = ThreadPoolExecutor(at_once_max, thread_name_prefix="export")
+        self.seconds_max = seconds_max
 
 
 class Download(Response):
     """A Starlette response. Raises Busy, when it is called, if too many files are being made."""
 
-    def __init__(
-        self, borrow: Borrow, make: Callable[[Copy], Export], slots: threading.BoundedSemaphore, seconds_max: float
-    ) -> None:
+    def __init__(self, borrow: Borrow, make: Callable[[Copy], Export], line: _Line) -> None:
         super().__init__()
-        self._borrow, self._make, self._slots, self._seconds_max = borrow, make, slots, seconds_max
+        self._borrow, self._make, self._line = borrow, make, line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._slots.acquire(blocking=False):
+        if not self._line.slots.acquire(blocking=False):
             raise Busy(_("Too many files are being made at once."), try_this=_("Try again in a moment."))
-        pump = _Pump(self._borrow, self._make, self._slots, self._seconds_max, alone=scope["method"] == "HEAD")
+        try:
+            await self._send(scope, receive, send)
+        finally:
+            self._line.slots.release()
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pump = _Pump(self._borrow, self._make, self._line, alone=scope["method"] == "HEAD")
         left = asyncio.create_task(_until_left(receive))
         left.add_done_callback(pump.leave)
         try:
-            pump.start()
+            self._line.threads.submit(pump.run)
             head = await pump.next()
             piece = await pump.next()
             if not isinstance(head, Export):
@@ -156,28 +170,13 @@ async def _until_left(receive: Receive) -> None:
 class _Pump:
     """The thread, and the few pieces between it and the event loop. `alone`: only the head is wanted."""
 
-    def __init__(
-        self,
-        borrow: Borrow,
-        make: Callable[[Copy], Export],
-        slots: threading.BoundedSemaphore,
-        seconds_max: float,
-        *,
-        alone: bool,
-    ) -> None:
-        self._borrow, self._make, self._slots, self._alone = borrow, make, slots, alone
-        self._deadline = time.monotonic() + seconds_max
+    def __init__(self, borrow: Borrow, make: Callable[[Copy], Export], line: _Line, *, alone: bool) -> None:
+        self._borrow, self._make, self._alone = borrow, make, alone
+        self._deadline = time.monotonic() + line.seconds_max
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[_Item] = asyncio.Queue()
         self._room = threading.Semaphore(_AHEAD_MAX)
         self._stopped = threading.Event()
-
-    def start(self) -> None:
-        try:
-            threading.Thread(target=self._run, name="export", daemon=True).start()
-        except BaseException:
-            self._slots.release()
-            raise
 
     async def next(self) -> _Item:
         """The export, then its pieces, then `_End`; `_Left` at any time. Raises what the thread met."""
@@ -199,15 +198,14 @@ class _Pump:
         self._stopped.set()
         self._room.release()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Make the file; called in the thread."""
         last: _Item = _End
         try:
             with self._borrow() as copy, copy.snapshot():
                 self._pour(copy)
         except BaseException as fault:  # noqa: BLE001  (raised again where the answer is made)
             last = _Failed(fault)
-        finally:
-            self._slots.release()
         self._hand(last)
 
     def _pour(self, copy: Copy) -> None:

@@ -115,8 +115,16 @@ class Readers:
         self._path, self._specs = path, specs
         self._idle: list[Reader] = []
         self._lock = threading.Lock()
+        self._own = threading.local()
+        self._owned: list[Reader] = []
         self.out = 0
-        self.threads: set[int] = set()
+
+    def mine(self) -> Reader:
+        """The calling thread's own reader."""
+        if not hasattr(self._own, "reader"):
+            self._own.reader = Reader(self._path, self._specs)
+            self._owned.append(self._own.reader)
+        return cast(Reader, self._own.reader)
 
     @contextmanager
     def borrow(self) -> Iterator[Reader]:
@@ -131,7 +139,7 @@ class Readers:
                 self._idle.append(reader)
 
     def close(self) -> None:
-        for reader in self._idle:
+        for reader in [*self._idle, *self._owned]:
             reader.close()
 
 
@@ -171,7 +179,8 @@ class World:
         self.declared = self.intranet.declared()
         self.specs = self.declared.specs
         self.rung = self.backend.prepare(marker).rung
-        self.is_live = False
+        self._is_live = False
+        self._tokens: dict[str, str] = {}
         self._ids = itertools.count(1)
         self._replaying = threading.Lock()
         self._start()
@@ -191,8 +200,18 @@ class World:
         self.readers = Readers(self.settings.data / "store.db", self.specs)
         self.reader = Reader(self.settings.data / "store.db", self.specs)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the backend takes what waits at once, and callers wait for that."""
+        return self._is_live
+
+    @is_live.setter
+    def is_live(self, is_live: bool) -> None:
+        self._is_live = is_live
+        self.parts.desk.wait_ms = 10_000 if is_live else self.settings.settle_wait_ms
+
     def _broadcast(self, topic: str, _payload: dict[str, Any]) -> None:
-        if topic == "commands" and self.is_live:
+        if topic == "commands" and self._is_live:
             threading.Thread(target=self.replay, daemon=True).start()
 
     def _parts(self) -> Parts:
@@ -203,7 +222,7 @@ class World:
                 reader, self.specs, command_id=command_id, classes=classes, now=self.clock.now, timezone=UTC, user=user
             )
 
-        views = Views(self.declared.views, self.specs, self.readers.borrow, clock=self.clock, classes=classes)
+        views = Views(self.declared.views, self.specs, self.readers.mine, clock=self.clock, classes=classes)
         desk = Desk(
             caller=self.channel,
             borrow=self.readers.borrow,
@@ -287,13 +306,15 @@ class World:
 
     # -- callers ------------------------------------------------------------------------------------------------------
 
-    def client(self, role: str = "write", **headers: str) -> httpx.AsyncClient:
-        """A program with an API token of that role."""
-        grant = self.accounts.grant_token(f"{role}{next(self._ids)}", cast(Any, role))
+    def client(self, role: str = "write", who: str = "", **headers: str) -> httpx.AsyncClient:
+        """A program with an API token of that role; another `who` is another user."""
+        name = f"{role}{who}"
+        if name not in self._tokens:
+            self._tokens[name] = self.accounts.grant_token(name, cast(Any, role)).value
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True),
             base_url="http://intranet.test",
-            headers={"Authorization": f"Bearer {grant.value}", "Accept-Language": "en", **headers},
+            headers={"Authorization": f"Bearer {self._tokens[name]}", "Accept-Language": "en", **headers},
         )
 
     def close(self) -> None:
