@@ -3,6 +3,7 @@
 The engine's thread owns the `Store`; everybody else reads by a `Reader`, one for each thread.
 """
 
+from brique.store.bulletin import ChangesForgotten, LoggedChange
 from brique.store.changes import RowChange
 from brique.store.commands import StoredCommand
 from brique.store.db import (
@@ -25,11 +26,12 @@ from brique.store.db import (
     spec_of,
 )
 from brique.store.diff import Diff, diff
+from brique.store.labels import label_of
 from brique.store.layout import search_columns, sortable
 from brique.store.load import Load
 from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
 from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
-from brique.store.reader import ChangesForgotten, LoggedChange, Reader, label_of
+from brique.store.reader import Reader
 from brique.store.representations import Dependency, Representation, Representations
 from brique.store.rows import StoredRow
 from brique.store.stage import Staged, StageWriter

@@ -2,166 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import apsw
-
-from brique.clock import unstamp
-from brique.errors import BriqueError, EngineAway, NotFound
-from brique.schema import Reference, Row, State, TableSpec, Value
-from brique.store import conditions, search, states
-from brique.store import connection as connections
+from brique.errors import NotFound
+from brique.schema import Reference, TableSpec, Value
+from brique.store import conditions, search
 from brique.store.browse import Browse
-from brique.store.changes import RowChange
-from brique.store.commands import Commands, StoredCommand
+from brique.store.bulletin import Bulletin
+from brique.store.commands import Commands
+from brique.store.labels import label_of
 from brique.store.layout import Layout, quoted
-from brique.store.ledger import unpacked
 from brique.store.query import Filter, ListPage, ListQuery
-from brique.store.representations import Representations
 from brique.store.rows import Rows, StoredRow
-from brique.store.sample import Sample
-from brique.store.states import BackendState, TableState
 
 _REFERRED_MAX = 20  # target rows for a search to go by references
 _LOOKED_AT_MAX = 400  # candidates of a look-up
 
 
-class ChangesForgotten(BriqueError):
-    """The change log does not reach back that far: read everything anew. Fact `oldest`: the first seq kept."""
-
-    status = 410
-    code = "changes-forgotten"
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedChange(RowChange):
-    """A row change of the log. `key` None: all rows of the table were replaced. `origin`: position of a command."""
-
-    key: str | None  # type: ignore[assignment]  # only of the log: in a transaction `Tx.reloaded` says it
-    at: datetime | None = None
-    origin: int | None = None
-
-
-class Reader:
+class Reader(Bulletin):
     """Reads of the store. Every method sees one state of it; inside `snapshot` all of them see the same.
 
     The file may be missing at first, replaced or migrated while this lives: it is opened at first use and anew.
     Raises EngineAway while there is no store.
     """
-
-    def __init__(self, path: Path, specs: Mapping[str, TableSpec]) -> None:
-        self.path = path
-        self.specs = specs
-        self._connection: apsw.Connection | None = None
-        self._borrowed = False
-        self._inode: tuple[int, int] | None = None
-        self._depth = 0
-        self._known: dict[str, tuple[TableState, Rows]] = {}
-        self._layouts: dict[tuple[str, int], Rows] = {}
-        self._samples: dict[tuple[str, int], Sample | None] = {}
-
-    @classmethod
-    def over(cls, connection: apsw.Connection, specs: Mapping[str, TableSpec]) -> Reader:
-        """A reader on the writer's connection: sees what its open transaction has done so far."""
-        reader = cls(Path(connection.filename), specs)
-        reader._connection = connection
-        reader._borrowed = True
-        return reader
-
-    # -- snapshots ----------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Reader]:
-        """One state of the store for all reads inside the block; may be nested."""
-        if self._depth:
-            self._depth += 1
-            try:
-                yield self
-            finally:
-                self._depth -= 1
-            return
-        connection = self._opened()
-        own = not connection.in_transaction
-        if own:
-            connection.execute("BEGIN")
-        self._known.clear()
-        self._depth = 1
-        try:
-            if own:
-                connection.execute("SELECT 1 FROM meta").fetchone()
-            yield self
-        finally:
-            self._depth = 0
-            self._known.clear()
-            if own and connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    def _opened(self) -> apsw.Connection:
-        if self._borrowed and self._connection is not None:
-            return self._connection
-        try:
-            status = self.path.stat()
-            if self._connection is not None and self._inode != (status.st_dev, status.st_ino):
-                self.close()
-            if self._connection is None:
-                self._connection = connections.reader(self.path)
-                self._inode = (status.st_dev, status.st_ino)
-                self._connection.execute("SELECT 1 FROM meta").fetchone()
-        except (FileNotFoundError, apsw.CantOpenError, apsw.SQLError) as fault:
-            self.close()
-            raise EngineAway("The store is not there yet.", try_this="Start the engine: brique up.") from fault
-        return self._connection
-
-    def close(self) -> None:
-        """Close the file; the next read opens it again."""
-        if self._connection is not None and not self._borrowed:
-            self._connection.close()
-            self._connection = None
-            self._layouts.clear()
-            self._samples.clear()
-
-    def _table(self, table: str) -> tuple[TableState, Rows]:
-        """State and rows of a table in the current snapshot. Raises NotFound."""
-        known = self._known.get(table)
-        if known is None:
-            spec = self.specs.get(table)
-            assert self._connection is not None
-            state = states.table_state(self._connection, table) if spec is not None else None
-            if spec is None or state is None:
-                raise NotFound(f"There is no table {table}.")
-            rows = self._layouts.get((table, state.generation))
-            if rows is None:
-                layout = Layout(spec, state.generation, self._searchable(spec, state.generation))
-                rows = self._layouts[(table, state.generation)] = Rows(self._connection, layout)
-            known = self._known[table] = (state, rows)
-        return known
-
-    def _searchable(self, spec: TableSpec, generation: int) -> bool:
-        name = Layout(spec, generation).search_name
-        return self._one("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)) is not None
-
-    def _sample(self, layout: Layout) -> Sample | None:
-        """The sample that guides searches of a table, kept for its generation."""
-        place = (layout.spec.name, layout.generation)
-        if place not in self._samples:
-            row = self._one("SELECT grams FROM sample WHERE table_name = ? AND generation = ?", place)
-            self._samples[place] = Sample(row[0]) if row is not None else None
-        return self._samples[place]
-
-    def _one(self, query: str, bound: Sequence[Any] = ()) -> Any:
-        assert self._connection is not None
-        return self._connection.execute(query, tuple(bound)).fetchone()
-
-    @property
-    def _db(self) -> Any:
-        # Any: SQLite's values have no static type.
-        assert self._connection is not None
-        return self._connection
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -366,165 +230,6 @@ class Reader:
             if search.found(question, (label_of(layout.spec, row),)):
                 values.append(row.values[reference.target_columns[0]])
         return [value for value in values if value is not None]
-
-    # -- states, commands, changes ------------------------------------------------------------------------------------
-
-    def seq(self) -> int:
-        """The store's position: the number of its last change."""
-        with self.snapshot():
-            return int(self._one("SELECT max(seq) FROM change")[0] or 0)
-
-    def data_version(self) -> int:
-        """A number that changes when another connection has committed."""
-        return int(self._opened().pragma("data_version"))
-
-    def settled_seq(self) -> int:
-        """The settlement number by now: a refresh takes it as `began` before it reads its source."""
-        with self.snapshot():
-            row = self._one("SELECT value FROM meta WHERE name = 'settlement'")
-            return int(row[0]) if row else 0
-
-    def read_back(self, table: str) -> int:
-        """The settlement number at which rows of `table` were last read back beside a refresh; 0: a refresh that began
-        later has read them all again."""
-        with self.snapshot():
-            return int(self._one("SELECT coalesce(max(seq), 0) FROM fresh WHERE table_name = ?", (table,))[0])
-
-    def spool_position(self) -> int:
-        with self.snapshot():
-            row = self._one("SELECT value FROM meta WHERE name = 'spool_position'")
-            return int(row[0]) if row else 0
-
-    def meta(self, name: str) -> Value:
-        with self.snapshot():
-            row = self._one("SELECT value FROM meta WHERE name = ?", (name,))
-            value: Value = row[0] if row else None
-            return value
-
-    def table_state(self, table: str) -> TableState:
-        """Whether a table is loaded, how many rows it has, how old they are. Raises NotFound."""
-        with self.snapshot():
-            return self._table(table)[0]
-
-    def backend_states(self) -> dict[str, BackendState]:
-        with self.snapshot():
-            return states.backend_states(self._db)
-
-    def command(self, which: int | str, user: str | None = None) -> StoredCommand | None:
-        """A command by its position or its id."""
-        with self.snapshot():
-            commands = Commands(self._db)
-            return commands.at(which) if isinstance(which, int) else commands.by_id(which, user)
-
-    def outbox(
-        self,
-        states: Collection[State] = (),
-        user: str | None = None,
-        backend: str | None = None,
-        limit: int = 50,
-        after: int | None = None,
-        dismissed: bool | None = None,
-    ) -> list[StoredCommand]:
-        """Commands, newest first; `after` is the position of the last one of the page before."""
-        with self.snapshot():
-            return Commands(self._db).outbox(
-                states, user=user, backend=backend, limit=limit, before=after, dismissed=dismissed
-            )
-
-    def pending_for(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
-        """Commands of a backend that are not settled, oldest first, past a position."""
-        with self.snapshot():
-            return Commands(self._db).waiting(backend, limit, after)
-
-    def applied_for(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
-        """Applied commands of a backend, oldest first, past a position."""
-        with self.snapshot():
-            return Commands(self._db).applied(backend, limit, after)
-
-    def commands_on(self, table: str, key: str) -> list[StoredCommand]:
-        """Commands that are laid over a row or mark it, oldest first."""
-        with self.snapshot():
-            return Commands(self._db).touching(table, key)
-
-    def command_counts(self, user: str | None = None, backend: str | None = None) -> dict[State, int]:
-        """How many commands are in each state."""
-        with self.snapshot():
-            return Commands(self._db).counts(user=user, backend=backend)
-
-    def needing_person(self, user: str | None = None, backend: str | None = None) -> int:
-        """How many commands wait for a person to decide."""
-        with self.snapshot():
-            return Commands(self._db).needing_person(user=user, backend=backend)
-
-    def real_keys(self, temporary: Collection[str]) -> dict[str, str]:
-        """The real keys of those temporary ones that have got one."""
-        with self.snapshot():
-            found: dict[str, str] = {}
-            for key in temporary:
-                row = self._one("SELECT key FROM renamed WHERE old = ?", (key,))
-                if row is not None:
-                    found[key] = row[0]
-            return found
-
-    def stream_id(self) -> str:
-        """What marks of this intranet's commands are kept under in its backends."""
-        return str(self.meta("stream_id"))
-
-    def real_key(self, table: str, key: str) -> str:
-        """The key that a temporary one has become; any other key as it is."""
-        with self.snapshot():
-            return Commands(self._db).real_key(table, key)
-
-    def base(self, table: str, key: str) -> Row | None:
-        """The source row of a key, without what is pending over it."""
-        with self.snapshot():
-            found = self._one("SELECT base FROM shadow WHERE table_name = ? AND key = ?", (table, key))
-            if found is not None:
-                return unpacked(found[0])
-            row = self._table(table)[1].get(key)
-            return row.values if row else None
-
-    def query(self, sql: str, bound: Sequence[Value] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of one SELECT: as they come inside `snapshot` (exhaust or close it there), else all at once."""
-        if self._depth:
-            return iter(self._db.execute(sql, tuple(bound)))
-        with self.snapshot():
-            return iter(self._db.execute(sql, tuple(bound)).fetchall())
-
-    @property
-    def representations(self) -> Representations:
-        """The ready bytes; use it inside `snapshot`, or for single reads."""
-        return Representations(self._opened())
-
-    def changes_since(self, seq: int, limit: int = 1000) -> list[LoggedChange]:
-        """Changes after number `seq`, oldest first. Raises ChangesForgotten when some of them are not kept."""
-        with self.snapshot():
-            oldest, newest = self._one("SELECT min(seq), max(seq) FROM change")
-            if oldest is not None and seq < oldest - 1:
-                raise ChangesForgotten("The change log does not reach back that far.", oldest=oldest, newest=newest)
-            return list(self._logged("WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)))
-
-    def history(self, table: str, key: str, limit: int = 50) -> list[LoggedChange]:
-        """The last changes of a row, newest first, as far as the log reaches."""
-        with self.snapshot():
-            return list(self._logged("WHERE table_name = ? AND key = ? ORDER BY seq DESC LIMIT ?", (table, key, limit)))
-
-    def _logged(self, tail: str, bound: tuple[Any, ...]) -> Iterator[LoggedChange]:
-        query = (
-            f"SELECT seq, table_name, key, before, after, at, origin, pending_before, pending_after FROM change {tail}"  # noqa: S608
-        )
-        for seq, table, key, before, after, at, origin, was, now in self._db.execute(query, bound).fetchall():
-            yield LoggedChange(table, key, unpacked(before), unpacked(after), was, now, seq, unstamp(at), origin)
-
-
-def label_of(spec: TableSpec, row: StoredRow) -> str:
-    """A readable label for a row: its label columns, else its key."""
-    parts = [str(spec.by_name[name].json(row.values[name])) for name in spec.label_columns if _shown(row.values[name])]
-    return " ".join(parts) or row.key
-
-
-def _shown(value: Value) -> bool:
-    return value is not None and value != "" and not isinstance(value, bytes)
 
 
 def _by_label(spec: TableSpec) -> tuple[tuple[str, bool], ...]:
