@@ -134,7 +134,10 @@ def _inferred(backend: BackendSpec, data: Path, *, kept: bool) -> tuple[TableSpe
             raise BackendAway(fault.message, try_this=fault.try_this or hint, **fault.facts) from fault
         return known.specs
     if not specs:
-        raise BadConfiguration(f"{backend.label} has no table that can be read.")
+        raise BadConfiguration(
+            f"{backend.label} has no table that can be read.",
+            try_this="look at what is in it, and at the rights of the account that reads it",
+        )
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = file.with_suffix(".tmp")
     aside.write_bytes(msgspec.msgpack.encode(_Kept(_VERSION, specs)))
