@@ -35,6 +35,8 @@ _INPUTS = {
     Kind.BOOLEAN: "check",
 }
 
+_ADDRESSES = ("https://", "http://", "mailto:", "?", "#")
+
 
 def _(text: str) -> str:
     """Mark `text` for the catalogue; it is translated when it is shown."""
@@ -124,8 +126,11 @@ class _Board:
         self.data = Data(parts.specs, formats, self.at)
 
     def at(self, path: str) -> str:
-        """An address of ours with the prefix that we are mounted below; any other as it is."""
-        return at(self.request.scope, path) if path.startswith("/") and not path.startswith("//") else path
+        """An address of ours with the prefix that we are mounted below; a web or mail address as it is; "" for any
+        other, since a view may take it from the data (`javascript:`)."""
+        if path.startswith("/") and not path.startswith("//"):
+            return at(self.request.scope, path)
+        return path if path.startswith(_ADDRESSES) else ""
 
     def context(
         self, given: Mapping[str, str], shown: Representation | None, faults: Mapping[str, str]
