@@ -78,6 +78,7 @@ class BackendProcess:
         self._stopped = threading.Event()
         self._saying = threading.Lock()
         self._told: dict[str, Any] = {}
+        self._state = ""
         self.refreshing = self._new_refreshing(declared)
 
     def _new_guard(self) -> Guard:
@@ -217,6 +218,10 @@ class BackendProcess:
         """Tell the engine how the backend is; what it knows already is not said again."""
         if fields == self._told:
             return
+        state = fields.get("state", self._state)
+        if state != self._state:
+            self._state = state
+            fields["since"] = stamp(self.clock.now())
         try:
             with self._saying:
                 self.channel.call("backend", {"name": self.name, "fields": fields})

@@ -188,7 +188,9 @@ class Engine:
                 tx.apply_base(item.table, item.upserts, item.deletes, began=payload["began"])
             if not payload["unchanged"]:
                 tx.let_go(payload["tables"], payload["began"])
-                tx.backend_state(payload["backend"], reading=None, copy_seconds=payload["seconds"])
+                tx.backend_state(
+                    payload["backend"], reading=None, copy_seconds=payload["seconds"], marks=payload["marks"]
+                )
             tx.confirmed(payload["backend"], payload["tables"], unstamp(payload["at"]))
             for table, fault in payload["faults"].items():
                 tx.table_fault(table, fault)

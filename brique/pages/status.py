@@ -270,12 +270,12 @@ class Reading:
         if state.state == "down":
             parts.append(self.t(_("out of reach {since}"), since=self.formats.since(state.since, self.now))
                          if state.since else "")  # fmt: skip
-            parts.append(state.last_error)
+            parts.append(state.last_error.rstrip("."))
             left = (state.next_try - self.now).total_seconds() if state.next_try else 0
             again = self.t(_("new try in {time}"), time=self.formats.age(left)) if left >= 1 else ""
             parts.append(again or self.t(_("being tried now")))
         elif state.state == "slow":
-            parts.append(state.last_error)
+            parts.append(state.last_error.rstrip("."))
         if isinstance(faults, Mapping):
             parts += [f"{self._label(str(name))}{self.t(': ')}{text}" for name, text in faults.items()]
         return ", ".join(part for part in parts if part)

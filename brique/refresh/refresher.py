@@ -10,6 +10,7 @@ in it, so the overlay of those commands goes in the same transaction that brings
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ _LOAD_SECONDS_MAX = 6 * 3600.0
 _APPLY_SECONDS_MAX = 600.0
 _PROGRESS_ROWS = 50_000
 _LOOK_SECONDS = 0.2
+
+
+Marks = dict[str, tuple[str, int]]
+"""By table: its mark in the backend, and the settlement number when that was read."""
 
 
 class Send(Protocol):
@@ -62,7 +67,7 @@ class Interrupted(Exception):
 
 class Refresher:
     """Refresh of one backend. `folder` holds stage files; `read_seconds` is the longest wait for a batch of rows;
-    `stopping` says that the process is asked to end."""
+    `stopping` says that the process is asked to end. `readings` counts how often each table was read whole."""
 
     def __init__(
         self,
@@ -81,9 +86,16 @@ class Refresher:
         self.folder, self.send, self.guard, self.clock = folder, send, guard, clock
         self.read_seconds = read_seconds
         self._fingerprint: tuple[str | None, int] = (None, 0)
-        self._marks: dict[str, tuple[str, int]] = {}
+        self._marks: Marks = self._kept_marks()
         self._started = 0.0
+        self.readings: Counter[str] = Counter()
         self._loads = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    def _kept_marks(self) -> Marks:
+        """The marks of the tables as they are in the copy, noted with them by the last refresh of an earlier run."""
+        state = self.reader.backend_states().get(self.backend.name)
+        kept = (state.facts.get("marks") or {}) if state is not None else {}
+        return {table: (mark, since) for table, (mark, since) in kept.items()}
 
     def refresh(self) -> Result:
         """One refresh of every table. Raises BackendAway (the copy stays as it is), EngineAway, Interrupted."""
@@ -95,16 +107,18 @@ class Refresher:
             now = self.backend.fingerprint(specs)
         known, since = self._fingerprint
         if now is not None and now == known and all(self._is_as_read(spec, since) for spec in specs):
-            self._tell(Result(unchanged=True), at, began, [], specs)
+            self._tell(Result(unchanged=True), at, began, [], specs, self._marks)
             return Result(unchanged=True)
         result = Result()
         marks: dict[str, str] = {}
         changes, loads = self._read_all(specs, result, began, marks)
         for load in loads:
             self._wait(load)
-        self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults])
-        self._fingerprint = (now, began)
-        self._marks.update({table: (mark, began) for table, mark in marks.items()})
+        new = {**self._marks, **{table: (mark, began) for table, mark in marks.items()}}
+        for table in result.faults:
+            new.pop(table, None)
+        self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults], new)
+        self._fingerprint, self._marks = (now, began), new
         return result
 
     def _wait(self, load: Future[Any]) -> None:
@@ -171,6 +185,7 @@ class Refresher:
     def _stage(self, snapshot: Snapshot, spec: TableSpec, result: Result) -> Path:
         path = self.folder / f"stage-{spec.name}.db"
         path.unlink(missing_ok=True)
+        self.readings[spec.name] += 1
         is_first = not self._is_loaded(spec)
         rows, told = 0, 0
         with StageWriter(path, spec, search=is_first) as stage:
@@ -216,7 +231,13 @@ class Refresher:
         stage.unlink(missing_ok=True)
 
     def _tell(
-        self, result: Result, at: str, began: int, changes: list[Changes], confirmed: Sequence[TableSpec]
+        self,
+        result: Result,
+        at: str,
+        began: int,
+        changes: list[Changes],
+        confirmed: Sequence[TableSpec],
+        marks: Marks,
     ) -> None:
         """Hand the result over; through a file, so that its size does not matter."""
         path = ""
@@ -234,6 +255,7 @@ class Refresher:
                 "tables": [spec.name for spec in confirmed],
                 "faults": result.faults,
                 "unchanged": result.unchanged,
+                "marks": marks,
                 "seconds": round(self.clock.monotonic() - self._started, 3),
                 "changes": path,
             },

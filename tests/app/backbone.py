@@ -72,6 +72,16 @@ class Backbone:
     def wait_loaded(self, seconds: float = 20) -> None:
         wait_until(lambda: all(map(self.is_loaded, self.declared.specs)), seconds, "the first copy")
 
+    def wait_confirmed(self, seconds: float = 15) -> None:
+        """Wait for a refresh that begins from now on."""
+        now = SystemClock().now()
+
+        def is_confirmed() -> bool:
+            found = self.reader.backend_states().get(self.name)
+            return found is not None and found.confirmed_at is not None and found.confirmed_at >= now
+
+        wait_until(is_confirmed, seconds, "a refresh")
+
     def is_loaded(self, table: str) -> bool:
         state = self.reader.table_state(table)
         return state is not None and state.loaded

@@ -132,3 +132,14 @@ def test_copy_and_backend_are_equal_when_all_has_settled(world: World) -> None:
     assert backbone.reader.count_exactly("item") == len(backend_rows)
     assert backbone.row("note", "1") == {"id": 1, "text": "hello"}
     assert backbone.reader.count_exactly("note") == 1
+
+
+def test_a_restart_does_not_read_again_what_has_not_changed(world: World) -> None:
+    backbone, _, url = world
+    backbone.wait_confirmed()
+    backbone.stop()
+    asked(url, "UPDATE item SET stock = 11 WHERE code = 'A'")
+    backbone.start()
+    backbone.wait_confirmed()
+    assert backbone.row("item", "A") == {"code": "A", "name": "Apple", "stock": 11}
+    assert dict(backbone.backend.refreshing.refresher.readings) == {"item": 1}, "the other table was not read"
