@@ -12,6 +12,7 @@ from brique.api.answers import answered, no_such
 from brique.api.context import Context
 from brique.api.describe import Description
 from brique.api.docs import Docs
+from brique.api.operation import Operation
 from brique.api.parts import Parts
 from brique.api.table import operations
 from brique.commands import may
@@ -42,7 +43,7 @@ class Api:
     def routes(self) -> Routes:
         """A row for each operation, and for the description."""
         routes = Routes()
-        for operation in self.operations:
+        for operation in sorted(self.operations, key=_vagueness):
             handler = answered(operation, self.parts.specs)
             routes.route((operation.method,), operation.path, handler, role=operation.role)
         routes.get("/openapi.json", self.openapi, name="openapi")
@@ -117,3 +118,8 @@ class Api:
         except BriqueError:  # the page must come out while the engine is away
             rows = []
         return rows[0].key if rows else "KEY"
+
+
+def _vagueness(operation: Operation) -> bool:
+    """A path whose last place has an ending goes before the same without: `{table}.{format}` is no name of a table."""
+    return ".{format}" not in operation.path

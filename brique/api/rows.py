@@ -36,8 +36,8 @@ def full(spec: TableSpec, values: Row) -> dict[str, Any]:
 
 
 def blob_columns(spec: TableSpec) -> list[str]:
-    """The columns that may hold bytes."""
-    return [column.name for column in spec.columns if column.kind in (Kind.BINARY, Kind.ANY)]
+    """The columns of bytes."""
+    return [column.name for column in spec.columns if column.kind is Kind.BINARY]
 
 
 def row_etag(copy: Copy, row: StoredRow) -> str:

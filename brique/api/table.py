@@ -61,9 +61,9 @@ def operations(parts: Parts, context: Context) -> list[Operation]:
     tables, outbox, rest = Tables(context, outcomes), Outbox(context), Rest(context, outcomes)
     return [
         *_about(rest, tables),
-        *_files(tables),
         *_rows(tables),
         *_writes(tables),
+        *_files(tables),
         *_commands(rest),
         *_receipts(outbox, parts),
     ]

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import socket
 import threading
 import time
 import tracemalloc
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import openpyxl
 import pytest
+import uvicorn
 
 from brique.errors import Busy, TooMuch
 from brique.exports import Download, Downloads, Export
@@ -243,3 +245,25 @@ async def test_a_file_is_of_one_moment(big: World) -> None:
     await task
     assert b"changed meanwhile" not in caller.body
     assert caller.is_whole
+
+
+async def test_a_reader_who_hangs_up_on_a_real_server_ends_the_snapshot(big: World) -> None:
+    async with big.client() as client:
+        token = client.headers["authorization"]
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(big.app, log_level="error", http="httptools", lifespan="off"))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    await until(lambda: server.started)
+    try:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        head = f"GET /api/tables/line.csv HTTP/1.1\r\nHost: intranet.test\r\nAuthorization: {token}\r\n\r\n"
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        await reader.readexactly(2000)
+        assert big.readers.out == 1
+        writer.transport.abort()
+        await until(lambda: big.readers.out == 0)
+    finally:
+        server.should_exit = True
+        await task
