@@ -126,7 +126,7 @@ class Replay:
             # An engine that dies over the claim may have noted it all the same: these were not sent, as is known here.
             self._unheard |= {item.position for item in new if item.state is State.KEPT}
             states = self.claims.claim(
-                [(item.position, item.state) for item in new], for_good=self._is_fragile(wanted[0])
+                [(item.position, item.state) for item in new], for_good=self.rung is not Rung.WATERMARK
             )
             for position, state in states.items():
                 self._held[position] = State.KEPT if position in self._unheard else state
