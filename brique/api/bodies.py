@@ -67,11 +67,13 @@ def token_of(request: Request) -> str:
             fields={"Idempotency-Key": _("Must be a short text of printable letters.")},
             where="header",
         )
-    return f"api {token}" if token else ""
+    return f"api {token}" if token else ""  # never the one-time token of a form
 
 
-def store_values(spec: TableSpec, given: Mapping[str, Any], now: Row | None = None) -> Row:
-    """The members of a body as store values. `now`: the row that they patch (a merge patch goes into JSON columns).
+def store_values(spec: TableSpec, given: Mapping[str, Any], now: Row | None = None, *, bytes_max: int) -> Row:
+    """The members of a body as store values, none larger than `bytes_max`.
+
+    `now`: the row that they patch (a merge patch goes into JSON columns).
 
     Raises BadInput by field: an unknown column (the nearest right one is named), a value that does not fit.
     """
@@ -86,7 +88,7 @@ def store_values(spec: TableSpec, given: Mapping[str, Any], now: Row | None = No
                 unknown = unknown or name
             continue
         try:
-            values[name] = store_value(column, value, (now or {}).get(name))
+            values[name] = _sized(store_value(column, value, (now or {}).get(name)), bytes_max)
         except (ValueError, ArithmeticError) as fault:
             faults[name] = str(fault) if isinstance(fault, ValueError) else _("Is too large.")
     if faults:
@@ -110,6 +112,12 @@ def store_value(column: Column, value: Any, now: Any = None) -> Any:
         value = plain_numbers(merged(there, value) if isinstance(value, dict) and isinstance(there, dict) else value)
         return column.store(value) if value is not None else None
     return column.store_json(_exact(column.kind, value))
+
+
+def _sized(value: Any, bytes_max: int) -> Any:
+    if isinstance(value, (str, bytes)) and len(value if isinstance(value, bytes) else value.encode()) > bytes_max:
+        raise ValueError(_("Is too large."))
+    return value
 
 
 def merged(there: Any, patch: Any) -> Any:

@@ -123,8 +123,10 @@ class Outcomes:
 def _settled_badly(item: StoredCommand) -> Refusal | Conflict:
     """The fault of a command that the backend has not taken."""
     change = item.command.changes[0]
-    theirs = (item.theirs or {}).get(f"{change.table}/{change.key}")
-    facts: dict[str, Any] = {"receipt": item.command.id, "table": change.table, "key": change.key, "theirs": theirs}
+    at_backend = dict(item.theirs or {})
+    place = next(iter(at_backend), f"{change.table}/{change.key}")
+    table, _slash, key = place.partition("/")
+    facts: dict[str, Any] = {"receipt": item.command.id, "table": table, "key": key, "theirs": at_backend.get(place)}
     if item.state is State.CONFLICT:
         return Conflict(
             _("The row had changed in the backend."),

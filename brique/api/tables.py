@@ -19,7 +19,7 @@ from brique.api.outcome import Outcomes
 from brique.api.rows import blob_columns, listed_json, row_etag, row_json
 from brique.errors import NotFound, Stale
 from brique.exports import Downloads, Freshness, Listing, ListLimits, disposition, freshness, parse_listing
-from brique.http import check_if_match, language_of, respond, user_of
+from brique.http import check_if_match, has_already, language_of, respond, user_of
 from brique.schema import Row, TableSpec
 from brique.views import Copy, ListPage, StoredRow
 
@@ -75,6 +75,8 @@ class Tables:
             tag = _list_etag(copy, listing, page)
         links = _Links(request, f"/api/tables/{spec.name}", listing, page)
         headers = {**fresh.headers(), "Link": links.header()}
+        if has_already(request, tag):
+            return respond(request, b"", JSON, etag=tag, headers=headers)
         body = self.context.encode(self._page(request, listing, page, fresh, links))
         return respond(request, body, JSON, etag=tag, headers=headers)
 
@@ -146,7 +148,7 @@ class Tables:
         """Keep a new row."""
         spec, user, token = self.context.spec(request), user_of(request), bodies.token_of(request)
         given = await bodies.read_object(request, (JSON,))
-        values = bodies.store_values(spec, given)
+        values = bodies.store_values(spec, given, bytes_max=self.parts.settings.cell_bytes_max)
         answer = await self.parts.desk.create(user, spec.name, values, token=token, origin="api")
         return await self.outcomes.answer(request, answer, created=True)
 
@@ -157,7 +159,7 @@ class Tables:
         key = request.path_params["key"]
         known = await self.outcomes.is_known(user, token)
         key, now = await to_thread.run_sync(partial(self._before, request, spec, key, known=known))
-        values = bodies.store_values(spec, given, now)
+        values = bodies.store_values(spec, given, now, bytes_max=self.parts.settings.cell_bytes_max)
         seen = {name: now[name] for name in values if name in now}
         answer = await self.parts.desk.update(user, spec.name, key, seen=seen, given=values, token=token, origin="api")
         if answer is None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.world import World
+from tests.api.world import PASSWORD, World
 
 pytestmark = pytest.mark.anyio
 NEW = {"code": "NEW", "name": "Newcomer", "credit": "12.50", "since": "2026-01-02", "active": True}
@@ -459,3 +459,29 @@ async def test_while_the_engine_is_away_reads_go_on_and_writes_say_so(tmp_path: 
             assert answer.headers["retry-after"]
     finally:
         world.close()
+
+
+async def test_a_value_has_a_limit(tmp_path: Any) -> None:
+    world = World(tmp_path, cell_bytes_max=100)
+    try:
+        async with world.client() as client:
+            for body in ({"name": "é" * 51}, {"profile": ["x" * 100]}):
+                answer = await client.patch("/api/tables/customer/ALFKI", json=body)
+                assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (422, "Is too large.")
+            assert (await client.patch("/api/tables/customer/ALFKI", json={"name": "é" * 50})).status_code == 202
+    finally:
+        world.close()
+
+
+async def test_a_browsers_session_repeats_its_secret(own_world: World) -> None:
+    own_world.accounts.create_user("walid", PASSWORD, "write")
+    opened = own_world.accounts.open_session("walid")
+    async with own_world.client() as client:
+        del client.headers["authorization"]
+        client.cookies.set(f"brique_{own_world.accounts.instance}", opened.id)
+        headers = {"Origin": "http://intranet.test"}
+        answer = await client.patch("/api/tables/customer/ALFKI", json={"city": "Bonn"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "cross-site")
+        headers["X-CSRF-Token"] = opened.csrf
+        answer = await client.patch("/api/tables/customer/ALFKI", json={"city": "Bonn"}, headers=headers)
+        assert answer.status_code == 202
