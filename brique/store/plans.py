@@ -26,6 +26,8 @@ _SIEVE_IN_ORDER = 0.1  # a number put into a sieve, when numbers come in order
 _SIEVE = 0.45  # and when not
 _SLOW = 2.5  # a test that calls Python
 _UNKNOWN = 0.3  # share of rows that pass a condition nothing is known of
+_CERTAIN = 0.4  # share of the rows that an index gives which pass, where it gives too many
+_SURE = 8_000.0  # gathering takes no longer than foreseen; a walk may, when few rows stand the test
 _PATIENCE = 3.0  # times the time foreseen until a walk is given up
 _PATIENCE_LEAST = 500.0
 
@@ -64,7 +66,8 @@ class Sized:
     def share(self, total: int) -> float:
         """What part of all rows pass, about."""
         size = max(self.size * 2, total // 20) if self.more else self.size
-        return min(1.0, (size + 0.5) / max(total, 1))
+        certain = 1.0 if self.condition.exact or self.more else _CERTAIN
+        return min(1.0, (size * certain + 0.5) / max(total, 1))
 
     @property
     def cost(self) -> float:
@@ -112,7 +115,8 @@ def plans(conditions: Sequence[Condition], sized: Sequence[Sized], total: int, l
     gathers = [_gather(conditions, shares, lead, also) for also in _choices((), others)]
     gather = min(gathers, key=lambda plan: plan.cost)
     walk = min(walks, key=lambda plan: plan.cost)
-    if gather.cost <= walk.cost:
+    sure = not lead.condition.exact and gather.cost < _SURE
+    if gather.cost <= walk.cost or sure:
         return [gather]
     # Giving up too soon costs the gathering, too late a quarter more.
     return [replace(walk, budget=max(walk.budget or 0.0, gather.cost / 4)), gather]

@@ -57,10 +57,11 @@ def chosen(grams: Iterable[str], sample: Sample | None) -> list[str]:
             break
         best = min(others, key=lambda gram: ((left & rows[gram]).bit_count(), rows[gram].bit_count()))
         now, after, price = left.bit_count(), (left & rows[best]).bit_count(), rows[best].bit_count()
-        if now > _FEW:
-            worth = after * 3 < now * 2 if now > _MANY else price < _CHECKS_PER_READ * (now - after)
-        else:
-            worth, unseen = price < _CHECKS_PER_READ * unseen, unseen * _UNSEEN
+        worth = price < _CHECKS_PER_READ * (now - after + unseen * (1 - _UNSEEN))
+        if now > _MANY:
+            worth = after * 3 < now * 2
+        elif now <= _FEW:
+            unseen *= _UNSEEN
         if not worth:
             break
         asked.append(best)
