@@ -36,6 +36,8 @@ from brique.schema import decimals
 Value = None | int | float | str | bytes
 """What a cell of the store can hold."""
 _SAFE = 2**53
+_DIGITS_MAX = 20
+"""Digits before the point beyond which nothing fits into 64 bits; asked before any arithmetic on what was typed."""
 
 
 class Kind(StrEnum):
@@ -140,7 +142,7 @@ def _write_text(value: Any, _scale: int | None) -> str:
 
 
 def _write_integer(value: Any, _scale: int | None) -> int:
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _DIGITS_MAX and value == int(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("Must be a whole number.")
@@ -157,6 +159,8 @@ def _write_decimal(value: Any, scale: int | None) -> Value:
         raise ValueError("Must be a number.")
     if scale is None:
         return decimals.encode(number)
+    if number.adjusted() >= _DIGITS_MAX or number.adjusted() < -_DIGITS_MAX and number:
+        raise ValueError("Is too large." if number.adjusted() > 0 else "Has too many decimals.")
     scaled = number.scaleb(scale)
     if scaled != scaled.to_integral_value():
         raise ValueError("Has too many decimals.")
