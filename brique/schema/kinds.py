@@ -159,7 +159,7 @@ def _write_decimal(value: Any, scale: int | None) -> Value:
         raise ValueError("Must be a number.")
     if scale is None:
         return decimals.encode(number)
-    if number.adjusted() >= _DIGITS_MAX or number.adjusted() < -_DIGITS_MAX and number:
+    if number.adjusted() >= _DIGITS_MAX or (number.adjusted() < -_DIGITS_MAX and number):
         raise ValueError("Is too large." if number.adjusted() > 0 else "Has too many decimals.")
     scaled = number.scaleb(scale)
     if scaled != scaled.to_integral_value():
