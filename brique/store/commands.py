@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from brique.schema import PENDING, Change, Command, Row, State, encode_command
+from brique.schema import PENDING, Command, Row, State, decode_command, encode_command
 
 WAITING = (State.KEPT, State.SENDING)
 NEEDS_PERSON = tuple(state for state in State if state.needs_person)
@@ -19,13 +19,6 @@ _FIELDS = "position, state, reason, tries, next_try, settled_seq, settled_at, di
 
 def _listed(positions: Sequence[int]) -> str:
     return msgspec.json.encode(list(positions)).decode()
-
-
-def decoded(payload: bytes) -> Command:
-    """The command in a record of the command table."""
-    # Field by field: msgspec cannot check a union of text and bytes, which the values in a change are.
-    raw = msgspec.msgpack.decode(payload)
-    return Command(**{**raw, "changes": tuple(Change(**change) for change in raw["changes"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +157,7 @@ class Commands:
         position, state, reason, tries, next_try, seq, settled_at, dismissed, theirs, keys, payload = record
         return StoredCommand(
             position,
-            self.renewed(decoded(payload)),
+            self.renewed(decode_command(payload)),
             State(state),
             reason,
             tries,

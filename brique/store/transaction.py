@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from brique import errors
 from brique.clock import stamp
-from brique.schema import Command, Row, State, Value
+from brique.schema import Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
-from brique.store.commands import Commands, CommandTable, decoded
+from brique.store.commands import Commands, CommandTable
 from brique.store.ledger import Ledger, packed
 from brique.store.overlay import fold, laid_of
 from brique.store.representations import Representations
@@ -141,7 +141,7 @@ class Tx:
             return []
         touched = []
         stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
-        for change in decoded(stored[0]).changes:
+        for change in decode_command(stored[0]).changes:
             real = keys.get(f"{change.table}/{change.key}", keys.get(change.key))
             if real is None or real == change.key or change.before is not None:
                 continue
@@ -188,7 +188,7 @@ class Tx:
         self._table.move(position, State.KEPT)
         self._table.reopened(position)
         stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
-        command = decoded(stored[0])
+        command = decode_command(stored[0])
         for change in command.changes:
             if change.before is None:
                 self._ledger.forget_name(change.table, change.key)
