@@ -1,0 +1,182 @@
+"""What a bench found: printed as `name value unit`, kept in results/NAME.json with versions and machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import apsw
+
+RESULTS = Path(__file__).parent / "results"
+_HOMES = ("store", "pages")
+"""First words of figures that scripts of their own print."""
+_PACKAGES = ("brique", "apsw", "psycopg", "starlette", "uvicorn", "uvloop", "django", "datasette")
+
+
+@dataclass(frozen=True)
+class Figure:
+    name: str
+    value: float
+    unit: str
+
+
+class Figures:
+    """The figures of one bench, `name`; printed as they come."""
+
+    def __init__(self, name: str, *, quick: bool) -> None:
+        self.name, self.quick = name, quick
+        self.found: list[Figure] = []
+        self.notes: list[str] = []
+        self._began = datetime.now(UTC)
+
+    def add(self, name: str, value: float, unit: str) -> None:
+        """Say a figure; `name` without the bench's own."""
+        full = name if name.split(".")[0] in _HOMES else f"{self.name}.{name}"
+        self.found.append(Figure(full, float(f"{value:.4g}") if value % 1 else value, unit))
+        print(f"{full} {value:.4g} {unit}" if value % 1 else f"{full} {value:.0f} {unit}", flush=True)
+
+    def note(self, text: str) -> None:
+        """Something that the reader of the figures must know."""
+        self.notes.append(text)
+        print(f"# {text}", flush=True)
+
+    def value(self, name: str) -> float:
+        return next(figure.value for figure in self.found if figure.name == f"{self.name}.{name}")
+
+    def write(self) -> Path:
+        """Keep the figures in results/."""
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{self.name}.json"
+        content = {
+            "bench": self.name,
+            "command": f"make bench NAME={self.name}{' QUICK=1' if self.quick else ''}",
+            "quick": self.quick,
+            "began": self._began.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - self._began).total_seconds(), 1),
+            "revision": _said(["git", "rev-parse", "--short", "HEAD"]),
+            "machine": machine(),
+            "versions": versions(),
+            "notes": self.notes,
+            "figures": [asdict(figure) for figure in self.found],
+        }
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return path
+
+
+def machine() -> dict[str, object]:
+    """The machine, as far as it matters to figures."""
+    model = _fact("/proc/cpuinfo", "model name")
+    memory = _fact("/proc/meminfo", "MemTotal").split()[0]
+    return {
+        "processor": model or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "memory_gib": round(int(memory) / 1024**2, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that the figures depend on."""
+    found = {"python": platform.python_version(), "sqlite (brique)": apsw.sqlite_lib_version()}
+    found["sqlite (Python)"] = sqlite3.sqlite_version
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    for name, command in (("postgresql", ["psql", "--version"]), ("wrk", ["wrk", "--version"])):
+        said = _said(command)
+        if said:
+            found[name] = " ".join(said.splitlines()[0].split()[:3])
+    return found
+
+
+def _fact(path: str, name: str) -> str:
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except OSError:
+        return "0"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "0")
+
+
+def _said(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, cwd=RESULTS.parent)
+    except OSError:
+        return ""
+    return (done.stdout or done.stderr).strip()
+
+
+def write_report(path: Path | None = None) -> Path:
+    """RESULTS.md from the last result of each bench."""
+    path = path or RESULTS.parent / "RESULTS.md"
+    parts = [_HEAD]
+    for file in sorted(RESULTS.glob("*.json")):
+        parts.append(_section(json.loads(file.read_text("utf-8"))))
+    path.write_text("\n".join(parts), "utf-8")
+    return path
+
+
+_HEAD = """# Results
+
+The last run of each bench, written by `python -m bench`. Machines differ and have neighbours: what counts is the ratio
+between brique and its peer in the same run, on the same machine, over the same rows.
+"""
+
+
+def _section(result: dict[str, object]) -> str:
+    machine_of, versions_of = result["machine"], result["versions"]
+    assert isinstance(machine_of, dict)
+    assert isinstance(versions_of, dict)
+    lines = [f"## {result['bench']}", "", f"`{result['command']}`, {str(result['began'])[:16].replace('T', ' ')} UTC, "]
+    lines[-1] += f"{result['seconds']} s, revision {result['revision']}."
+    if result["quick"]:
+        lines[-1] += " A quick run: few rows and short times."
+    notes = result["notes"]
+    assert isinstance(notes, list)
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    lines += ["", "| figure | value | unit |", "| --- | ---: | --- |"]
+    figures = result["figures"]
+    assert isinstance(figures, list)
+    lines += [f"| `{item['name']}` | {_number(item['value'])} | {item['unit']} |" for item in figures]
+    facts = ", ".join(f"{name} {value}" for name, value in versions_of.items())
+    lines += ["", f"{machine_of['processor']}, {machine_of['cores']} cores, {machine_of['memory_gib']} GiB, "]
+    lines[-1] += f"{machine_of['system']}, load {machine_of['load_before']} before. {facts}."
+    return "\n".join(map(str, lines)) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ") if float(value).is_integer() else f"{value:.4g}"
+
+
+def run_script(figures: Figures, script: str, *arguments: str, keep: Callable[[str], bool]) -> None:
+    """Run a bench that prints `name value unit` lines of its own, and keep those that `keep` wants."""
+    command = [sys.executable, str(Path(__file__).parent / script), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+    assert process.stdout is not None
+    for line in process.stdout:
+        words = line.split()
+        if len(words) == 3 and _is_number(words[1]) and keep(words[0]):
+            figures.add(words[0], float(words[1]), words[2])
+        else:
+            print(line, end="", flush=True)
+    if process.wait():
+        raise SystemExit(f"{script} failed")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
