@@ -28,7 +28,7 @@ from brique.app.intranet import Declared
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
 from brique.commands import Claim, Claimed, Dismiss, Give, Ledger, Move, Receipt, Release, Report, report_from_payload
-from brique.errors import BadInput
+from brique.errors import BadConfiguration, BadInput
 from brique.refresh import read_changes
 from brique.schema import State, decode_command
 from brique.settings import Settings
@@ -69,13 +69,23 @@ class Engine:
 
     def start(self) -> None:
         """Bring the store up to the spool, then take requests."""
-        with self.store.transaction() as tx:
-            if tx.meta("stream") is None:
-                tx.set_meta("stream", self.spool.name())
+        self._check_pair()
         shown = self.ledger.catch_up()
         if shown:
             log.info("%d records of the spool were not in the store yet", shown)
         self.writer.start()
+
+    def _check_pair(self) -> None:
+        """Store and spool belong together: the store remembers how far in this spool it has come. Raises
+        BadConfiguration when it has come further than the spool goes, which only mixed backups bring about."""
+        with self.store.transaction() as tx:
+            known, shown = tx.meta("stream"), tx.spool_position()
+            if (known is not None and known != self.spool.name()) or shown > self.spool.last():
+                raise BadConfiguration(
+                    f"store.db and spool.db in {self.settings.data} are not of the same time.",
+                    try_this="keep spool.db and remove store.db: the copy is made again, and what waits is shown again",
+                )
+            tx.set_meta("stream", self.spool.name())
 
     async def look_after(self) -> None:
         """Housekeeping, for ever: commands that settled long ago are forgotten."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from brique.errors import BadConfiguration
 from tests.app.backbone import Backbone, Change, State
 from tests.postgres import PostgresServer, wait_until
 
@@ -143,3 +144,21 @@ def test_a_restart_does_not_read_again_what_has_not_changed(world: World) -> Non
     backbone.wait_confirmed()
     assert backbone.row("item", "A") == {"code": "A", "name": "Apple", "stock": 11}
     assert dict(backbone.backend.refreshing.refresher.readings) == {"item": 1}, "the other table was not read"
+
+
+def test_a_store_that_does_not_belong_to_the_spool_is_told_and_can_be_made_again(world: World) -> None:
+    backbone, _, url = world
+    answer = backbone.give(Change("item", "A", {"stock": 10}, {"stock": 7}))
+    backbone.settled(answer["position"])
+    backbone.stop()
+    data = backbone.settings.data
+    for file in data.glob("spool.db*"):
+        file.unlink()
+    with pytest.raises(BadConfiguration, match="not of the same time"):
+        backbone.start()
+    for file in data.glob("store.db*"):
+        file.unlink()
+    backbone.start()
+    backbone.wait_loaded()
+    assert backbone.row("item", "A") == {"code": "A", "name": "Apple", "stock": 7}
+    assert asked(url, "SELECT stock FROM item WHERE code = 'A'") == [(7,)]
