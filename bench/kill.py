@@ -12,7 +12,7 @@ from collections import Counter
 from bench.erp import Workshop
 from bench.figures import Figures
 from bench.site import Site
-from bench.traffic import demo_task, judge, start_writers, stop_writers, wait_settled
+from bench.traffic import demo_task, judge, start_writers, stop_writers, unknown_marks, wait_settled
 
 ROLES = ("engine", "web", "backend")
 
@@ -73,7 +73,7 @@ def _one(figures: Figures, workshop: Workshop, name: str, marker: list[str]) -> 
         killer.stop()
         told = stop_writers(writers, 120)
         settled, counts = wait_settled(site.client(), 180)
-        unknown = unknown_marks(site)
+        unknown = unknown_marks(site.client(), tag)
         verdict = judge(demo.url, task, told, tag)
     for role in ROLES:
         figures.add(f"{name}kills_{role}", killer.killed[role], "processes")
@@ -85,16 +85,3 @@ def _one(figures: Figures, workshop: Workshop, name: str, marker: list[str]) -> 
     for state, count in sorted(counts.items()):
         if state != "applied":
             figures.add(f"{name}{state}", count, "commands")
-
-
-def unknown_marks(site: Site) -> set[str]:
-    """Marks of new rows whose outcome brique hands to a person: neither lost nor doubled, but told."""
-    client, marks = site.client(), set()
-    address: str | None = "/api/outbox?state=unknown&limit=100"
-    while address:
-        page = client.get(address).json()
-        for item in page["receipts"]:
-            told = client.get(item["url"]).json()
-            marks |= {str(change["after"]["ornot"]) for change in told["changes"] if "ornot" in (change["after"] or {})}
-        address = page["next"]
-    return marks

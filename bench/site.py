@@ -110,10 +110,11 @@ class Site:
         self.peak = Peak()
         self._watched = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._clients: list[Client] = []
 
     def __enter__(self) -> Site:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).with_name("brique")), *self._arguments]
+        command = [sys.executable, "-c", "from brique.cli import main; main()", *self._arguments]
         command += ["--listen", f"127.0.0.1:{self.port}", "--token", TOKEN]
         self.started = time.perf_counter()
         with self.log.open("ab") as out:
@@ -133,6 +134,8 @@ class Site:
         self._watched.set()
         if self._watcher is not None:
             self._watcher.join()
+        for client in self._clients:
+            client.close()
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -143,7 +146,9 @@ class Site:
                 process.wait()
 
     def client(self, *, timeout: float = 30.0) -> Client:
-        return brique_client(self.port, timeout=timeout)
+        """A connection of an administrator's, closed at the end of the block."""
+        self._clients.append(brique_client(self.port, timeout=timeout))
+        return self._clients[-1]
 
     def wait_ready(self, seconds: float = 120.0) -> float:
         """Wait until it answers; how long after the command that was."""

@@ -217,6 +217,20 @@ def judge(url: str, task: Task, told: Told, run: str) -> Verdict:
     return Verdict(missing, doubled, stale)
 
 
+def unknown_marks(client: Client, run: str) -> set[str]:
+    """Marks of new rows whose outcome brique hands to a person: neither lost nor doubled, but told."""
+    marks: set[str] = set()
+    address: str | None = "/api/outbox?state=unknown&limit=100"
+    while address:
+        page = client.get(address).json()
+        for item in page["receipts"]:
+            for change in client.get(item["url"]).json()["changes"]:
+                values = [str(value) for value in (change["after"] or {}).values()]
+                marks |= {value for value in values if value.startswith(f"{run}-")}
+        address = page["next"]
+    return marks
+
+
 @dataclass
 class Read:
     """What wrk saw."""
