@@ -1,6 +1,6 @@
 # demo: see it work. test: all tests. check: style, types, structure, words. bench: figures (NAME=..., QUICK=1).
 # Each of them sets up what it needs first.
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check docs bench lock clean
 .DEFAULT_GOAL := demo
 
 demo:
@@ -17,6 +17,10 @@ check:
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/pytest tests/test_architecture.py tests/test_words.py tests/test_docs.py
+
+docs: # write the generated pages of the documentation anew
+	@scripts/setup.sh dev
+	@.venv/bin/python scripts/make_docs.py
 
 bench:
 	@scripts/setup.sh bench

@@ -13,6 +13,7 @@ A page is run from top to bottom in a scratch folder that holds `shop.db`, a sma
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import inspect
 import os
@@ -26,13 +27,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
+import httpx
 import psycopg
 import pytest
 
 import brique
-from brique import settings
+from brique import Inline, Intranet, settings
 from brique.app import Run
 from brique.commands import MOVES
 from brique.exports import COMPARISONS, CONTROLS
@@ -40,6 +42,7 @@ from brique.schema import DECODERS, Kind, State
 from brique.store import Rows
 from tests.postgres import PostgresServer, wait_until
 from tests.shop import make_shop
+from tests.test_architecture import GROUND, ROOMS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -53,6 +56,7 @@ NOT_RUN: dict[str, tuple[int, str]] = {
     "docs/how-to/serve-a-folder.md": (1, "more ways to call a command that the page has run"),
     "docs/how-to/install-offline.md": (2, "needs the network, or a second machine; tests/deploy makes a bundle"),
 }
+SERVED = {"BRIQUE_LISTEN": "127.0.0.1:0", "BRIQUE_WEB_PROCESSES": "1"}
 FROM_OTHERS: dict[str, str] = {"docs/reference/reading-data.md": "docs/reference/declarations.md"}
 
 
@@ -122,8 +126,8 @@ class Scratch:
         with log.open("w") as out:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],
-                cwd=self.folder, env={**self.environment, "BRIQUE_LISTEN": "127.0.0.1:0", "BRIQUE_WEB_PROCESSES": "1"}, stdout=out,
-                stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+                cwd=self.folder, env={**self.environment, **SERVED}, stdout=out, stderr=subprocess.DEVNULL, text=True,
+                start_new_session=True,
             )  # fmt: skip
         self.served.append(process)
         wait_until(lambda: "Open http" in log.read_text() or process.poll() is not None, 30, f"$ {command}")
@@ -235,6 +239,40 @@ def test_code_blocks_of_a_page_run(page: Path, scratch: Scratch, request: pytest
         elif block.language == "console":
             for command, expected in commands_of(block):
                 scratch.command(block, command, expected)
+    if isinstance(scratch.namespace.get("app"), Intranet):
+        check_views(scratch)
+
+
+def check_views(scratch: Scratch) -> None:
+    """Every view and dashboard that the page declares gives an answer; a row that it asks for is the first one."""
+    app: Intranet = scratch.namespace["app"]
+    app.add_tables(scratch.namespace.values())
+    if not app.has_tables:
+        return
+    with Inline(app, scratch.folder / "checked") as site:
+        site.accounts.accept_for_this_run("docs")
+
+        def ask(path: str) -> httpx.Response:
+            async def get() -> httpx.Response:
+                headers = {"Authorization": "Bearer docs"}
+                transport = httpx.ASGITransport(site.asgi)
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="http://127.0.0.1", headers=headers
+                ) as client:
+                    return await client.get(path)
+
+            return asyncio.run(get())
+
+        for table in site.declared.specs:
+            wait_until(lambda table=table: ask(f"/api/tables/{table}?limit=1").is_success, 30, f"the copy of {table}")
+        for view in site.declared.views.values():
+            keys = {
+                parameter.name: ask(f"/api/tables/{parameter.table}?limit=1").json()["rows"][0]["_key"]
+                for parameter in view.parameters
+                if parameter.table
+            }
+            answer = ask(f"/api/views/{view.name}?{urlencode(keys)}")
+            assert answer.status_code == 200, f"{view.name}: {answer.text}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -322,7 +360,7 @@ def generator() -> Any:
 def test_generated_page_is_current(name: str) -> None:
     pages = generator().PAGES
     assert name in pages
-    assert (DOCS / name).read_text("utf-8") == pages[name](), "run .venv/bin/python scripts/make_docs.py"
+    assert (DOCS / name).read_text("utf-8") == pages[name](), "run: make docs"
 
 
 def test_every_state_and_move_is_explained() -> None:
@@ -352,6 +390,16 @@ def test_every_public_name_and_option_is_in_the_reference() -> None:
     assert narrowing <= words, narrowing - words
 
 
+def test_every_address_of_the_api_is_in_the_reference() -> None:
+    def plain(text: str) -> str:
+        return re.sub(r"\{\w+\}", "{}", text)
+
+    told = plain((DOCS / "reference" / "http-api.md").read_text("utf-8")).replace("{}.csv", "{}.{}")
+    listed = re.findall(r"`(/api/\S+|/openapi.json)`", (DOCS / "reference" / "addresses.md").read_text("utf-8"))
+    assert len(listed) > 15
+    assert [path for path in listed if plain(path) not in told and not path.startswith("/api/docs/")] == []
+
+
 def test_every_word_of_a_list_is_in_the_reference() -> None:
     text = (DOCS / "reference" / "list-parameters.md").read_text("utf-8")
     for word in CONTROLS:
@@ -375,14 +423,15 @@ def test_every_dependency_is_explained() -> None:
 
 
 def test_versions_of_dependencies_are_the_locked_ones() -> None:
-    locked: dict[str, str] = {}
+    locked: dict[str, set[str]] = {}
     for lock in ("bench", "dev", "run"):
         text = (ROOT / "requirements" / f"{lock}.txt").read_text("utf-8")
-        locked |= dict(re.findall(r"^([\w.-]+)(?:\[\w+\])?==([^\s;\\]+)", text, re.MULTILINE))
+        for name, version in re.findall(r"^([\w.-]+)(?:\[\w+\])?==([^\s;\\]+)", text, re.MULTILINE):
+            locked.setdefault(name, set()).add(version)
     text = (DOCS / "dependencies.md").read_text("utf-8")
     rows = re.findall(r"^\| \[?([\w.-]+).*\| ([\w.]+)(?:, [\d-]+)? \|$", text, re.MULTILINE)
     assert len(rows) > 20
-    assert {name: version for name, version in rows if name != "package" and locked[name] != version} == {}
+    assert {name: version for name, version in rows if name != "package" and version not in locked[name]} == {}
 
 
 def test_the_changelog_names_this_version_first() -> None:
@@ -390,6 +439,17 @@ def test_the_changelog_names_this_version_first() -> None:
     first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert first is not None
     assert first[1] == declared["project"]["version"]
+
+
+def test_the_rooms_on_the_architecture_page_are_those_that_the_test_holds() -> None:
+    text = (DOCS / "ARCHITECTURE.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| .* \| ([^|]+) \|$", text, re.MULTILINE))
+    told = {room: set(re.findall(r"\w+", names)) for room, names in rows.items() if room in ROOMS}
+    assert set(told) == set(ROOMS) - GROUND - {"brique"}
+    everything = set(ROOMS) - GROUND - {"brique", "app", "supervise", "deploy", "demo", "cli"}
+    assert told.pop("app") == {"all", "but", "supervise", "deploy", "demo", "cli"}
+    assert ROOMS["app"] == everything
+    assert {room: names - {"ground", "nothing"} for room, names in told.items()} == {room: ROOMS[room] for room in told}
 
 
 def test_declarations_in_the_documents_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
