@@ -1,7 +1,7 @@
 """CSV out: RFC 4180, UTF-8 with a byte order mark (without it Excel spoils accents), CRLF, headings first.
 
-A text that a spreadsheet would run as a formula (it starts with = + - @, tab or carriage return) gets an apostrophe in
-front; numbers stay numbers. The reader takes that apostrophe away again. The age of the data is not in the file: one
+A text that a spreadsheet would run as a formula (it starts with = + - @, also in their full-width forms, a tab or a
+line break) gets an apostrophe in front; numbers stay numbers. The reader takes that apostrophe away again. The age of the data is not in the file: one
 table and nothing else is what spreadsheets, scripts and people expect. `notes_at_end` asks for it: an empty line,
 then `# what: value` lines, which the reader reports and leaves out.
 """
@@ -25,8 +25,9 @@ import msgspec
 from brique.formats.protocol import Batch, Heading, Notes, WriteReport
 from brique.words import translate
 
-_RISKY = re.compile(r"'*[=+\-@\t\r]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+_STARTS = "[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
+_RISKY = re.compile(f"'*{_STARTS}")
+_GUARDED = re.compile(f"'+{_STARTS}")
 
 
 def guard(text: str) -> str:

@@ -76,7 +76,7 @@ def make_nasty(path: Path) -> Path:
         for number, value in enumerate(VALUES):
             marks = ", ".join("?" * (len(names) + 1))
             db.execute(
-                f"INSERT INTO {WIDE} VALUES ({marks})",  # noqa: S608
+                f"INSERT INTO {WIDE} VALUES ({marks})",
                 (value, *(VALUES[(number + place) % len(VALUES)] for place in range(len(names)))),
             )
         for number, table in enumerate(TABLES):
@@ -85,7 +85,7 @@ def make_nasty(path: Path) -> Path:
                 f"wide TEXT REFERENCES {WIDE} (code), CHECK (name <> 'never'))"
             )
             db.executemany(
-                f"INSERT INTO {quoted(table)} (name, wide) VALUES (?, ?)",  # noqa: S608
+                f"INSERT INTO {quoted(table)} (name, wide) VALUES (?, ?)",
                 [(value, VALUES[(place + number) % len(VALUES)]) for place, value in enumerate(VALUES)],
             )
         _add_plain(db)
@@ -112,7 +112,7 @@ def _add_plain(db: sqlite3.Connection) -> None:
     )
     for name, content in (
         (f"<script>{MARK}(8)</script>.html", f"<html><script>{MARK}(8)</script></html>".encode()),
-        (f'x";\r\nX-Evil: 1.svg', f'<svg xmlns="http://www.w3.org/2000/svg" onload="{MARK}(9)"/>'.encode()),
+        ('x";\r\nX-Evil: 1.svg', f'<svg xmlns="http://www.w3.org/2000/svg" onload="{MARK}(9)"/>'.encode()),
         ("pdf", b"%PDF-1.7"),
         ("png", b"\x89PNG\r\n\x1a\n<script>" + MARK.encode()),
     ):

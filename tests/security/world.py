@@ -17,8 +17,8 @@ from brique.http import Role, Route
 from brique.http.routes import Table as RouteTable
 from brique.schema import TableSpec
 from brique.settings import Settings
-from tests.postgres import wait_until
 from brique.views import Chart, Figure, ShortList
+from tests.postgres import wait_until
 from tests.security.nasty import MARK, MARKUP, make_nasty
 
 ROLES: tuple[Role, ...] = ("read", "write", "admin")
