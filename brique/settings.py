@@ -401,11 +401,10 @@ def _shown(value: Value) -> str:
 def reference_markdown() -> str:
     """The table as a page of the documentation."""
     lines = [
-        "| setting | default | unit | may change while running | what it does |",
-        "| --- | --- | --- | --- | --- |",
+        "| setting | default | unit | what it does |",
+        "| --- | --- | --- | --- |",
     ]
     for row in TABLE.values():
         choices = f" One of {', '.join(row.choices)}." if row.choices else ""
-        live = "yes" if row.live else "no"
-        lines.append(f"| `{row.name}` | {_shown(row.default)} | {row.unit} | {live} | {row.help}{choices} |")
+        lines.append(f"| `{row.name}` | {_shown(row.default)} | {row.unit} | {row.help}{choices} |")
     return "\n".join(lines) + "\n"

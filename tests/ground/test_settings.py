@@ -142,4 +142,4 @@ def test_the_reference_page_has_a_line_for_each_setting() -> None:
     page = settings.reference_markdown()
     for name in TABLE:
         assert f"| `{name}` |" in page
-    assert "| `body_bytes_max` | 64M | bytes | yes |" in page
+    assert "| `body_bytes_max` | 64M | bytes |" in page
