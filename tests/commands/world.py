@@ -41,13 +41,13 @@ class Crash(Exception):
 
 
 class World:
-    """`marker`: whether the backend may have the marker table."""
+    """`marker`: whether the backend may have the marker table; `script`: more SQL to make it with."""
 
-    def __init__(self, folder: Path, *, marker: bool = True) -> None:
+    def __init__(self, folder: Path, *, marker: bool = True, script: str = "") -> None:
         self.folder = folder
         self.clock = SystemClock()
         self.source = folder / "erp.db"
-        self.erp(SCHEMA)
+        self.erp(SCHEMA + script)
         self.backend = open_backend("erp", str(self.source), timeout=2.0, connect_timeout=2.0)
         self.specs: dict[str, TableSpec] = {spec.name: spec for spec in infer(self.backend.catalogue(), "erp")}
         self.rung = self.backend.prepare(marker).rung
