@@ -21,7 +21,7 @@ from typing import Any
 
 from brique.app.intranet import Declared
 from brique.app.refreshing import Refreshing
-from brique.backends import Backend, open_backend
+from brique.backends import Backend, Rung, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
 from brique.commands import Replay, Report, Waiting, report_to_payload
@@ -164,23 +164,39 @@ class BackendProcess:
         with self._timed(self.settings.backend_connect_seconds + self.settings.backend_timeout_seconds):
             self.backend.ping(self.settings.backend_connect_seconds)
         if self.replay is None:
-            with self.guard.call(self.settings.backend_timeout_seconds):
-                prepared = self.backend.prepare(self.spec.marker)
-            self.replay = Replay(
-                self.backend,
-                self.specs,
-                stream=str(self.reader.meta("stream")),
-                rung=prepared.rung,
-                report=self._report,
-                real_key=self.reader.real_key,
-                claims=self,
-                allowed=self.allowed,
-            )
-            self._say(rung=str(prepared.rung), rung_reason=prepared.reason)
+            self.replay = self._new_replay()
         with self.guard.call(self.settings.backend_timeout_seconds):
             self.replay.rewind(self._applied_after)
         self._say(state=str(self.breaker.health), last_error="", next_try=None)
         self.refreshing.now()
+
+    def _new_replay(self) -> Replay:
+        """Find out which rung the backend allows, and bring its mark in line when that was another one before."""
+        with self.guard.call(self.settings.backend_timeout_seconds):
+            prepared = self.backend.prepare(self.spec.marker)
+        replay = Replay(
+            self.backend,
+            self.specs,
+            stream=str(self.reader.meta("stream")),
+            rung=prepared.rung,
+            report=self._report,
+            real_key=self.reader.real_key,
+            claims=self,
+            allowed=self.allowed,
+        )
+        with self.reader.snapshot():
+            known = self.reader.backend_states().get(self.name)
+            shown, waiting = self.reader.spool_position(), self._waiting(4 * self.settings.replay_batch_max)
+        was_marked = known is not None and known.rung == str(Rung.WATERMARK)
+        with self.guard.call(self.settings.backend_timeout_seconds + 0.01 * len(waiting)):
+            replay.begin(waiting, shown=shown, was_marked=was_marked)
+        fields = {"rung": str(prepared.rung), "rung_reason": prepared.reason}
+        self._insist("backend", {"name": self.name, "fields": fields})
+        return replay
+
+    def _waiting(self, limit: int) -> list[Waiting]:
+        """What waits for this backend, oldest first."""
+        return [Waiting(item.position, item.state, item.command) for item in self.reader.pending_for(self.name, limit)]
 
     def _applied_after(self, position: int) -> list[int]:
         return [item.position for item in self.reader.applied_for(self.name, _REWIND_MAX, position)]
@@ -197,10 +213,7 @@ class BackendProcess:
     def _replay(self) -> None:
         assert self.replay is not None
         while not self._stopped.is_set():
-            waiting = [
-                Waiting(item.position, item.state, item.command)
-                for item in self.reader.pending_for(self.name, self.settings.replay_batch_max)
-            ]
+            waiting = self._waiting(self.settings.replay_batch_max)
             if not waiting:
                 return
             seconds = self.settings.backend_timeout_seconds + 0.01 * len(waiting)
@@ -261,7 +274,9 @@ class BackendProcess:
 def _stage_folder(data: Path, name: str) -> Path:
     """Where this backend's stage files are; what a crash left there is removed."""
     folder = data / "stage" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    for made in (folder.parent, folder):
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.chmod(0o700)
     for file in folder.iterdir():
         file.unlink()
     return folder

@@ -12,6 +12,7 @@ import msgspec
 
 from brique.app.intranet import Intranet
 from brique.app.sources import from_data, is_declaration, load_declaration
+from brique.backends import redact
 from brique.errors import BadConfiguration
 from brique.settings import Settings, load
 
@@ -55,7 +56,7 @@ def check_run(data: Path, run: Run) -> None:
     known = _read(data)
     if known is not None and known.whats != run.whats:
         raise BadConfiguration(
-            f"{data} holds the copy of {', '.join(_shown(known.whats))}.",
+            f"{data} holds the copy of {', '.join(map(redact, known.whats))}.",
             try_this="serve that again, or give another folder with --data",
         )
 
@@ -86,8 +87,3 @@ def _read(data: Path) -> Run | None:
         return None
     except (msgspec.ValidationError, msgspec.DecodeError) as fault:
         raise BadConfiguration(f"{data / _NAME} cannot be read: {fault}", try_this="remove it") from fault
-
-
-def _shown(whats: tuple[str, ...]) -> list[str]:
-    """`whats` without their passwords."""
-    return [what if "@" not in what else what.split("://")[0] + "://…@" + what.rsplit("@", 1)[1] for what in whats]

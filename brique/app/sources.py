@@ -140,6 +140,8 @@ def _inferred(backend: BackendSpec, data: Path, *, kept: bool) -> tuple[TableSpe
         )
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = file.with_suffix(".tmp")
+    aside.unlink(missing_ok=True)
+    aside.touch(mode=0o600)
     aside.write_bytes(msgspec.msgpack.encode(_Kept(_VERSION, specs)))
     aside.replace(file)
     return specs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit, urlunsplit
 
 from brique.errors import BackendAway, BackendRefused
 
@@ -30,13 +29,7 @@ def refused(sentence: str, **values: object) -> BackendRefused:
 
 
 def redact(url: str) -> str:
-    """`url` without its password, to be shown to people."""
-    hidden = re.sub(r"(?i)\b(password|passwd|pwd)=[^&;\s]*", r"\1=***", url)
-    try:
-        parts = urlsplit(hidden)
-        if parts.password is None:
-            return hidden
-        user, _, host = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
-    except ValueError:
-        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", hidden)
+    """`url` without its password, to be shown to people. A password may hold any letter that should have been
+    escaped, so all up to the last @ is hidden."""
+    hidden = re.sub(r"(?i)(password|passwd|pwd)=[^&;\s]*", r"\1=***", url)
+    return re.sub(r"(?s)(://[^:/@?#]*):.*@", r"\1:***@", hidden)

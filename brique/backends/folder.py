@@ -1,7 +1,8 @@
 """Files as a backend: each sheet of each file is a table that can only be read.
 
 A table's schema is the name of its file, its name that of the file (and sheet, where there are several). A file that
-is missing, or is being written, is a fault of its tables alone; the others are read on. Nothing is kept open.
+is missing, or is being written, is a fault of its tables alone; the others are read on. Nothing is kept open. A link
+that leads out of the folder is passed over: who may write to a share must not choose what brique reads elsewhere.
 """
 
 from __future__ import annotations
@@ -60,10 +61,16 @@ class FolderBackend:
             return sorted(
                 file
                 for file in self.path.iterdir()
-                if file.suffix.lower() in formats.READABLE and not file.name.startswith((".", "~$")) and file.is_file()
+                if file.suffix.lower() in formats.READABLE
+                and not file.name.startswith((".", "~$"))
+                and self._is_ours(file)
             )
         except OSError as fault:
             raise away("{backend}: {reason}", backend=self.name, reason=str(fault)) from fault
+
+    def _is_ours(self, file: Path) -> bool:
+        """Whether it is a file, and lies within the folder when its links are followed."""
+        return file.is_file() and file.resolve().is_relative_to(self.path.resolve())
 
     def _file(self, spec: TableSpec) -> Path:
         """The file of a table. Raises BackendAway, BackendRefused when it is not there."""
@@ -71,7 +78,7 @@ class FolderBackend:
         if self.path.is_file():
             return self.path
         file = self.path / spec.source_schema
-        if Path(spec.source_schema).name != spec.source_schema or not file.is_file():
+        if Path(spec.source_schema).name != spec.source_schema or not self._is_ours(file):
             raise refused(MISSING, file=spec.source_schema or spec.source)
         return file
 

@@ -67,6 +67,22 @@ _WORD = re.compile(r"[a-z_][a-z0-9_$]*(?=\s*\()")
 _FICKLE_WORDS = re.compile(r"\b(CURRENT_\w+|LOCALTIME|LOCALTIMESTAMP|SESSION_USER|USER)\b")
 
 
+def _check_address(name: str, url: str) -> None:
+    """Raises BadConfiguration; also where a part of the password would be taken for the host, and named in faults."""
+    try:
+        found = psycopg.conninfo.conninfo_to_dict(url)
+        hosts = f"{found.get('host', '')} {found.get('port', '')} {found.get('dbname', '')}"
+        is_clear = "@" not in hosts and "#" not in url
+    except psycopg.ProgrammingError:
+        is_clear = False  # what the driver says may name a part of the password
+    if not is_clear:
+        raise BadConfiguration(
+            f"{name}: {redact(url)} is not an address of PostgreSQL",
+            try_this="postgresql://user:password@host:5432/database, with %40 for @, %2F for /, %23 for # "
+            "and %25 for % in a password",
+        )
+
+
 class PostgresBackend:
     """A PostgreSQL database. Seconds: `timeout` for a call, `connect_timeout`, `read_timeout` for a batch of a read."""
 
@@ -80,13 +96,7 @@ class PostgresBackend:
         read_timeout: float = 30.0,
         marker_schema: str = "",
     ) -> None:
-        try:
-            psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError as fault:
-            raise BadConfiguration(
-                f"{name}: {redact(url)} is not an address of PostgreSQL",
-                try_this="postgresql://user:password@host:5432/database",
-            ) from fault
+        _check_address(name, url)
         self.name = name
         self.timeout = timeout
         self.read_timeout = read_timeout

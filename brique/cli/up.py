@@ -48,6 +48,7 @@ def up(
 def serve(run: Run, *, token: str = "") -> None:
     """Start everything that `run` needs, print where it is, and keep it running until a signal."""
     settings = run.loaded()
+    os.umask(0o077)  # also of every process and file below: the copy is as confidential as the backends
     configure_logs(level=settings.log_level, form=settings.log_format, process="supervisor")
     _check_alone(settings.data)
     check_run(settings.data, run)
@@ -60,7 +61,8 @@ def serve(run: Run, *, token: str = "") -> None:
     click.echo(f"{declared.title}: {len(declared.specs)} tables of {', '.join(declared.backends)}")
     click.echo(f"Open {setup_link(settings.data, address) or address}")
     groups = _groups(settings, list(declared.backends), token)
-    asyncio.run(Supervisor(settings.data, groups, listeners=listeners).run())
+    environment = {name: value for name, value in os.environ.items() if name != "BRIQUE_TOKEN"}  # for web alone
+    asyncio.run(Supervisor(settings.data, groups, listeners=listeners, environment=environment).run())
 
 
 def _check_alone(data: Path) -> None:

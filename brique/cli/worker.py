@@ -23,6 +23,7 @@ log = logging.getLogger("brique.worker")
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 def worker(role: str, name: str, data: Path) -> None:
     """Run one of brique's processes until a signal."""
+    os.umask(0o077)
     run = read_run(data)
     settings = run.loaded()
     process = os.environ.get("BRIQUE_PROCESS", role if not name else f"{role}-{name}")

@@ -1,9 +1,9 @@
 """CSV out: RFC 4180, UTF-8 with a byte order mark (without it Excel spoils accents), CRLF, headings first.
 
 A text that a spreadsheet would run as a formula (it starts with = + - @, also in their full-width forms, a tab or a
-line break) gets an apostrophe in front; numbers stay numbers. The reader takes that apostrophe away again. The age of the data is not in the file: one
-table and nothing else is what spreadsheets, scripts and people expect. `notes_at_end` asks for it: an empty line,
-then `# what: value` lines, which the reader reports and leaves out.
+line break) gets an apostrophe in front; numbers stay numbers. The reader takes that apostrophe away again. The age of
+the data is not in the file: one table and nothing else is what spreadsheets, scripts and people expect. `notes_at_end`
+asks for it: an empty line, then `# what: value` lines, which the reader reports and leaves out.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class StatusPage:
         is_admin = may(user, "admin")
         facts = parts.status() if is_admin else StatusFacts()
         with copy_if_any(parts) as copy:
-            lines = Reading(parts, request, formats, copy).lines()
+            lines = Reading(parts, request, formats, copy, is_admin).lines()
             if request.query_params.get("format") == "json" or wants_json(request.scope):
                 return JSONResponse(as_json(lines, facts, is_admin=is_admin), headers={"Cache-Control": "no-store"})
             context = Frame(parts).context(
@@ -207,8 +207,8 @@ class StatusPage:
 class Reading:
     """Reads what the copy says; `copy` is None while there is no store."""
 
-    def __init__(self, parts: Parts, request: Request, formats: Formats, copy: Copy | None) -> None:
-        self.parts, self.request, self.formats, self.copy = parts, request, formats, copy
+    def __init__(self, parts: Parts, request: Request, formats: Formats, copy: Copy | None, is_admin: bool) -> None:
+        self.parts, self.request, self.formats, self.copy, self.is_admin = parts, request, formats, copy, is_admin
         self.t: Callable[..., str] = formats.t
         self.now = parts.clock.now()
 
@@ -266,16 +266,17 @@ class Reading:
         """What is wrong, since when, and when it is tried again; what still works is said by the page."""
         if state is None:
             return ""
+        reason = state.last_error.rstrip(".") if self.is_admin else ""  # it names machines and accounts
         parts = []
         if state.state == "down":
             parts.append(self.t(_("out of reach {since}"), since=self.formats.since(state.since, self.now))
                          if state.since else "")  # fmt: skip
-            parts.append(state.last_error.rstrip("."))
+            parts.append(reason)
             left = (state.next_try - self.now).total_seconds() if state.next_try else 0
             again = self.t(_("new try in {time}"), time=self.formats.age(left)) if left >= 1 else ""
             parts.append(again or self.t(_("being tried now")))
         elif state.state == "slow":
-            parts.append(state.last_error.rstrip("."))
+            parts.append(reason)
         if isinstance(faults, Mapping):
             parts += [f"{self._label(str(name))}{self.t(': ')}{text}" for name, text in faults.items()]
         return ", ".join(part for part in parts if part)

@@ -38,6 +38,8 @@ def records(connection: apsw.Connection, query: str, bound: Sequence[Any] = ()) 
 
 def writer(path: Path) -> apsw.Connection:
     """The engine's own connection: WAL, synchronous=NORMAL, checkpoints only when asked for."""
+    if not path.exists():
+        path.touch(mode=0o600)  # SQLite gives the files beside it the same mode
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS)
     _prepare(connection, 128 * 1024)
