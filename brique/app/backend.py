@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ class BackendProcess:
             clock=self.clock,
             stopped=self._stopped,
             is_live=lambda: self.breaker.health is not Health.DOWN,
+            has_room=lambda: shutil.disk_usage(self.settings.data).free >= self.settings.free_disk_bytes_min,
             failed=self._failed,
             name=self.name,
         )

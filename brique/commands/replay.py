@@ -139,6 +139,28 @@ class Replay:
         if unsent:
             self.claims.release(unsent, reason, for_good=self.rung is not Rung.WATERMARK)
 
+    def begin(self, waiting: Sequence[Waiting], *, shown: int, was_marked: bool) -> None:
+        """To be called once, before the first `run`: brings the watermark in line with a time in which there was none.
+
+        `waiting`: what waits, all that may have been sent included; `shown`: the last spool position of that moment;
+        `was_marked`: whether what was applied last, was applied with a watermark. Raises BackendAway.
+        """
+        arrived = len(self._already_there(waiting))
+        if self.rung is not Rung.WATERMARK or was_marked:
+            return
+        doubtful = [item for item in waiting[arrived:] if item.state is State.SENDING]
+        self.rung = Rung.COMPARE
+        try:
+            self.run(doubtful)
+        finally:
+            self.rung = Rung.WATERMARK
+        upto = waiting[-1].position if waiting else shown
+        settled = next((item.position - 1 for item in waiting[arrived:] if item not in doubtful), upto)
+        mark = self.backend.watermark(self.stream) or 0
+        if mark < settled:
+            with self.backend.session() as session:
+                session.move_watermark(self.stream, mark, settled)
+
     def rewind(self, applied_after: Callable[[int], Sequence[int]]) -> int:
         """Put commands back to kept that were applied and that the backend does not know of any more: it was restored,
         or crashed before it had flushed. How many. `applied_after(position)` lists the positions of applied ones.
@@ -155,7 +177,7 @@ class Replay:
 
     def _already_there(self, left: Sequence[Waiting]) -> list[Waiting]:
         """The unsettled commands that the watermark says were applied before a crash; reported so."""
-        mark = self.backend.watermark(self.stream) or 0
+        mark = self.backend.watermark(self.stream) or 0 if left else 0
         arrived = [item for item in left if item.position <= mark]
         if arrived:
             sent = _Sent()

@@ -210,3 +210,35 @@ def test_a_claim_says_what_still_waits_and_what_was_claimed_before(world: World)
     assert one.states == {first.position: State.KEPT}
     assert two.states == {first.position: State.SENDING}
     assert world.reader.command_counts() == {State.SENDING: 1, State.WITHDRAWN: 1}
+
+
+def test_a_marker_that_is_allowed_again_sends_nothing_twice(tmp_path: Path) -> None:
+    world = World(tmp_path, marker=True)
+    world.create("note", text="with a mark")
+    world.replay()
+    world.rung = world.backend.prepare(False).rung
+    world.create("note", text="without")
+    world.replay()
+    waiting_now = world.create("note", text="later")
+    world.rung = world.backend.prepare(True).rung
+    world.sender().begin(waiting(world), shown=world.reader.spool_position(), was_marked=False)
+    world.replay()
+    assert world.state(waiting_now) is State.APPLIED
+    assert world.erp("SELECT text FROM note ORDER BY id") == [("with a mark",), ("without",), ("later",)]
+    world.close()
+    world.backend.close()
+
+
+def test_a_lost_answer_is_found_by_the_mark_although_marks_are_not_allowed_any_more(tmp_path: Path) -> None:
+    world = World(tmp_path, marker=True)
+    item = world.create("note", text="hello")
+    lose_answers(world)
+    with pytest.raises(Crash):
+        world.replay()
+    world.before_report = lambda _: None
+    world.rung = world.backend.prepare(False).rung
+    world.sender().begin(waiting(world), shown=world.reader.spool_position(), was_marked=True)
+    assert world.state(item) is State.APPLIED
+    assert world.erp("SELECT count(*) FROM note") == [(1,)]
+    world.close()
+    world.backend.close()

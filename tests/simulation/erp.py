@@ -92,8 +92,8 @@ class Erp:
         }
         self.state = State({"item": dict(items), "note": dict(notes), "line": dict(lines)})
         self.number = 3
-        self._before: list[State] = []
         self.has_marker = False
+        self._before: list[State] = []
 
     def begin(self) -> State:
         return self.state.copy()
@@ -150,7 +150,7 @@ class FakeBackend:
     ) -> None:
         self.name = "erp"
         self.erp, self.faults, self._chance, self._meanwhile = erp, Faults(), chance, meanwhile
-        self._marker, self._prints = marker, prints
+        self.marker, self._prints = marker, prints
         self.in_session = False
 
     def _call(self, place: str) -> None:
@@ -209,8 +209,12 @@ class FakeBackend:
 
     def prepare(self, marker: bool) -> Prepared:
         self._call("prepare")
-        self.erp.has_marker = self._marker
-        return Prepared(Rung.WATERMARK) if self._marker else Prepared(Rung.COMPARE, "no marker table")
+        self.erp.has_marker |= self.marker
+        return Prepared(Rung.WATERMARK) if self.marker else Prepared(Rung.COMPARE, "no marker table")
+
+    def allow_marker(self, allowed: bool) -> None:
+        """Allow the marker table from the next start on, or not; what is in it stays."""
+        self.marker = allowed
 
     def abort(self) -> None:
         """Calls here end by themselves."""

@@ -44,10 +44,9 @@ class Asked:
 
 @dataclass
 class Model:
-    """`asked` by id. `marked`: whether the backend has a watermark: what may be said of a lost answer depends on it."""
+    """What was asked, by id and by position, and what the ERP says of it."""
 
     erp: Erp
-    marked: bool
     asked: dict[str, Asked] = field(default_factory=dict)
     by_position: dict[int, Asked] = field(default_factory=dict)
     decided: set[int] = field(default_factory=set)

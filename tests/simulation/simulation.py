@@ -42,8 +42,10 @@ class Simulation:
         self.folder = folder
         self.clock = SimClock()
         self.marker = bool(seed % 2)
+        self.is_switching = seed % 5 == 4
+        """Whether the marker table is allowed at one start and not at the next."""
         self.erp = Erp()
-        self.model = Model(self.erp, self.marker)
+        self.model = Model(self.erp)
         prints = self.chance() < 0.5
         self.backend = FakeBackend(self.erp, self.chance, self._meanwhile, marker=self.marker, prints=prints)
         self.crash_rate = 0.0
@@ -113,6 +115,8 @@ class Simulation:
             self.refresh = None
         self.process.reader.close()
         self.process.refreshing.refresher.reader.close()
+        if self.is_switching and self.chance() < 0.3:
+            self.backend.allow_marker(not self.backend.marker)
         self.process = self._new_process()
 
     def change_weather(self) -> None:
@@ -163,7 +167,7 @@ class Simulation:
             found += [self.work_on_refresh] * 10
         if not self.backend.in_session:
             found += [self.colleague] * 3
-        if not self.depth and self.marker:
+        if not self.depth and self.marker and not self.is_switching:
             found += [self.forget]
         return found
 
@@ -252,6 +256,8 @@ class Simulation:
     def lose_store(self) -> None:
         """The store's files are gone; it is made again from backend and spool. Claims are not in the spool: what was
         on its way is found out before anybody could withdraw it."""
+        if self.model.forgetful:
+            return  # who loses both at once cannot be helped
         self.door.kill()
         self._end_process()
         for file in self.folder.glob("store.db*"):
