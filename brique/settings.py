@@ -101,10 +101,6 @@ class Settings:
     )
     export_rows_max: int = _row(0, "rows", "Most rows in an export; 0: no limit.", live=True, low=0)
     cell_bytes_max: int = _row(4 * MIB, "bytes", "Largest single value.", live=True, low=64)
-    count_exact_max: int = _row(10_000, "rows", "Up to here a list counts its rows exactly.", live=True, low=100)
-    search_candidates_max: int = _row(
-        50_000, "rows", "Rows that a search looks at before it says 'at least'.", live=True, low=100
-    )
     live_connections_max: int = _row(
         10_000, "connections", "Open pages that each web process keeps up to date at once.", low=0, high=1_000_000
     )

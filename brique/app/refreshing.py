@@ -19,7 +19,8 @@ _ENGINE_PAUSE_SECONDS = 1.0
 
 
 class Refreshing:
-    """The loop. `is_live` tells whether the backend may be asked; `failed` takes the fault when it went away.
+    """The loop. `is_live` tells whether the backend may be asked, `has_room` whether the copy may grow; `failed` takes
+    the fault when it went away.
 
     A fault of the backend's own (a table that cannot be read at all) is logged and tried again at the next time.
     """
@@ -32,11 +33,13 @@ class Refreshing:
         clock: Clock,
         stopped: threading.Event,
         is_live: Callable[[], bool],
+        has_room: Callable[[], bool],
         failed: Callable[[BriqueError], None],
         name: str,
     ) -> None:
         self.refresher, self.pause_seconds, self.clock = refresher, pause_seconds, clock
         self._stopped, self._is_live, self._failed, self.name = stopped, is_live, failed, name
+        self._has_room = has_room
         self._next = 0.0
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"refresh-{name}")
@@ -64,6 +67,9 @@ class Refreshing:
 
     def _refresh(self) -> None:
         self._next = self.clock.monotonic() + self.pause_seconds
+        if not self._has_room():
+            log.warning("%s: no refresh: the disk has less room than free_disk_bytes_min", self.name)
+            return
         try:
             result = self.refresher.refresh()
         except Interrupted:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,7 +47,8 @@ def demo(
     _prepare(context.obj, lines, seed)
     settings = load({"data": str(folder / "brique"), "listen": listen})
     declaration = context.obj.write_intranet()
-    click.echo("In another terminal: brique demo freeze | stop | start | thaw | edit")
+    program = "brique" if shutil.which("brique") else os.path.relpath(sys.argv[0])
+    click.echo(f"In another terminal: {program} demo freeze | stop | start | thaw | edit")
     run = Run((str(declaration.resolve()),), settings.as_json(), demo=str(folder.resolve()))
     serve(run, token=token or "")
 

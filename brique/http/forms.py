@@ -34,6 +34,10 @@ PASSWORDS_WAITING_MAX = 32
 T = TypeVar("T")
 
 
+_DAY_FIRST = {"en": "en_GB"}
+"""Days come first and hours go to 24, as on all other pages."""
+
+
 class PasswordWork:
     """Runs password work in threads, few at a time: each takes 64 MiB. Raises Busy when too many wait already."""
 
@@ -89,7 +93,7 @@ class FrontDesk:
         if when is None:
             return ""
         try:
-            return format_datetime(when.astimezone(self.timezone), "short", locale=language)
+            return format_datetime(when.astimezone(self.timezone), "short", locale=_DAY_FIRST.get(language, language))
         except UnknownLocaleError:
             return when.astimezone(self.timezone).isoformat(" ", "minutes")
 

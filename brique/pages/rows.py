@@ -67,7 +67,8 @@ class Shown:
 
 @dataclass(frozen=True)
 class Related:
-    """Rows of another table that refer to this one. `rows` are the first `<tr>`s."""
+    """Rows of another table that refer to this one. `rows` are the first `<tr>`s; `new` the address of a form for one
+    more, "" when the reader may not make one."""
 
     label: str
     count: str
@@ -75,6 +76,7 @@ class Related:
     heads: Sequence[tuple[str, bool]]
     rows: Markup
     is_empty: bool
+    new: str
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,8 @@ class _RowPage:
         if several:
             label = f"{spec.label} ({spec.by_name[reference.columns[0]].label})"
         question = urlencode([(parameter_of(name), spec.by_name[name].json(value)) for name, value in wanted])
+        filled = urlencode([(name, spec.by_name[name].json(value)) for name, value in wanted])
+        may_add = spec.writable and self.user.may("write") and not self.key.startswith(PENDING)
         return Related(
             label,
             count_text(self.formats, found.count, exact=found.count_exact),
@@ -279,6 +283,7 @@ class _RowPage:
             [(column.label, stands_right(spec, column)) for column in columns],
             rows_html(self.parts, self.copy, spec, columns, found.rows, self.formats, self.at),
             not found.rows,
+            self.at(f"/tables/{spec.name}/new?{filled}") if may_add else "",
         )
 
     # what was done to it
