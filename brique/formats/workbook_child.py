@@ -131,9 +131,10 @@ def give(sheet: Any, orders: dict[str, Any], left: int) -> int:
     width = sheet.width
     if width > columns_max:
         raise Bad(f"it has {width} columns; at most {columns_max} are read (a cell may stand far to the right)")
-    if sheet.height > rows_max:
-        raise Bad(f"it has {sheet.height} rows; at most {rows_max} are read")
-    left -= sheet.height * width
+    height = max(sheet.height, sheet.total_height)  # the empty rows above a cell that stands far down come too
+    if height > rows_max:
+        raise Bad(f"it has {height} rows; at most {rows_max} are read (a cell may stand far down)")
+    left -= height * width
     if left < 0:
         raise Bad(f"it has more than {orders['cells_max']} cells")
     size = max(1, min(_FRAME_ROWS, _FRAME_CELLS // max(width, 1)))
