@@ -71,7 +71,14 @@ class Client:
             raise
 
     def get(self, path: str) -> Answer:
-        return self.ask("GET", path)
+        """Asked again once when the other end had closed a connection that was idle."""
+        was_open = self._connection is not None
+        try:
+            return self.ask("GET", path)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if not was_open:
+                raise
+            return self.ask("GET", path)
 
     def close(self) -> None:
         if self._connection is not None:

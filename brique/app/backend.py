@@ -75,6 +75,7 @@ class BackendProcess:
         self.guard = self._new_guard()
         self.reader = Reader(settings.data / "store.db", declared.specs)
         self.replay: Replay | None = None
+        self._is_begun = False
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._saying = threading.Lock()
@@ -102,6 +103,7 @@ class BackendProcess:
             clock=self.clock,
             read_seconds=self.settings.backend_timeout_seconds,
             stopping=self._stopped.is_set,
+            has_room=self._has_room,
         )
         return Refreshing(
             refresher,
@@ -109,10 +111,14 @@ class BackendProcess:
             clock=self.clock,
             stopped=self._stopped,
             is_live=lambda: self.breaker.health is not Health.DOWN,
-            has_room=lambda: shutil.disk_usage(self.settings.data).free >= self.settings.free_disk_bytes_min,
+            has_room=self._has_room,
             failed=self._failed,
             name=self.name,
         )
+
+    def _has_room(self) -> bool:
+        """Whether the copy may grow."""
+        return shutil.disk_usage(self.settings.data).free >= self.settings.free_disk_bytes_min
 
     def on_event(self, topic: str, payload: Mapping[str, Any]) -> None:
         """What the engine broadcasts; wakes the loop when it is about this backend."""
@@ -151,8 +157,10 @@ class BackendProcess:
         if not self.breaker.may_try():
             return
         try:
-            if self.breaker.health is Health.DOWN:
+            if self.breaker.health is Health.DOWN or not self._is_begun:
+                self._is_begun = False
                 self._probe()
+                self._is_begun = True
             self._replay()
         except (BackendAway, BackendRefused) as fault:
             if isinstance(fault, BackendRefused):
