@@ -81,10 +81,11 @@ class Refresher:
         clock: Clock,
         read_seconds: float,
         stopping: Callable[[], bool] = lambda: False,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self.backend, self.specs, self.reader, self.stopping = backend, specs, reader, stopping
         self.folder, self.send, self.guard, self.clock = folder, send, guard, clock
-        self.read_seconds = read_seconds
+        self.read_seconds, self.has_room = read_seconds, has_room
         self._fingerprint: tuple[str | None, int] = (None, 0)
         self._marks: Marks = self._kept_marks()
         self._started = 0.0
@@ -99,7 +100,8 @@ class Refresher:
 
     def refresh(self) -> Result:
         """One refresh of every table. Raises BackendAway (the copy stays as it is), EngineAway, Interrupted."""
-        specs = sorted(self.specs.values(), key=lambda spec: spec.rows_estimate)
+        # views last: nobody knows how long they are, and a hostile one never ends
+        specs = sorted(self.specs.values(), key=lambda spec: (spec.is_view, spec.rows_estimate))
         self._started = self.clock.monotonic()
         at = stamp(self.clock.now())
         began = self.reader.settled_seq()
@@ -190,6 +192,8 @@ class Refresher:
         rows, told = 0, 0
         with StageWriter(path, spec, search=is_first) as stage:
             for batch in self._guarded(snapshot.read(spec)):
+                if not self.has_room():
+                    raise BackendRefused("The disk has no room for more of its rows.")
                 stage.add(batch)
                 rows += len(batch)
                 if is_first and rows - told >= _PROGRESS_ROWS:

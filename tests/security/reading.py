@@ -9,21 +9,8 @@ from urllib.parse import urlsplit
 from tests.security.nasty import MARK
 
 ADDRESSES = {"href", "src", "action", "formaction", "xlink:href", "data", "poster", "srcset", "ping", "background"}
-RAW = tuple(
-    begin + MARK
-    for begin in (
-        "<script>",
-        "<img src=x onerror=",
-        "<svg onload=",
-        "<b ",
-        "<b>",
-        "<i>",
-        "<s>",
-        "<u>",
-        "<!--",
-        "<![CDATA[",
-    )
-) + ("</textarea></title>", "<html><script>")
+BEGINNINGS = ("<script>", "<img src=x onerror=", "<svg onload=", "<b ", "<b>", "<i>", "<s>", "<u>", "<!--", "<![CDATA[")
+RAW = (*(begin + MARK for begin in BEGINNINGS), "</textarea></title>", "<html><script>")
 """How hostile values begin where they were not escaped."""
 HTMX_CODE = re.compile(r"^(hx-on|on)", re.I)
 

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from brique.app import Inline, url_of
+from brique.app.sources import from_data
 from brique.backends import open_backend
 from brique.errors import BackendAway, BadConfiguration, BriqueError
 from brique.schema import infer
+from brique.settings import Settings
 from tests.end_to_end.running import brique_up
 from tests.postgres import wait_until
 
@@ -49,6 +52,7 @@ OUTSIDE = (
     '<c t="inlineStr"><is><t>name &a;</t></is></c></row><row r="2"><c t="inlineStr"><is><t>&a;</t></is></c></row>'
     "</sheetData></worksheet>"
 )
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 PLAIN = "name,city\nAwa,Dakar\nMoussa,Thiès\n"
 
 
@@ -69,10 +73,11 @@ def opendocument(path: Path, repeated: int) -> None:
         book.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet", zipfile.ZIP_STORED)
         book.writestr(
             "content.xml",
-            f'<?xml version="1.0"?><office:document-content {names} office:version="1.2"><office:body><office:spreadsheet>'
+            f'<?xml version="1.0"?><office:document-content {names} office:version="1.2"><office:body>'
+            "<office:spreadsheet>"
             f'<table:table table:name="S"><table:table-row table:number-rows-repeated="{repeated}"><table:table-cell '
-            f'table:number-columns-repeated="{repeated}" office:value-type="string"><text:p>x</text:p></table:table-cell>'
-            "</table:table-row></table:table></office:spreadsheet></office:body></office:document-content>",
+            f'table:number-columns-repeated="{repeated}" office:value-type="string"><text:p>x</text:p>'
+            "</table:table-cell></table:table-row></table:table></office:spreadsheet></office:body></office:document-content>",
         )
         book.writestr(
             "META-INF/manifest.xml",
@@ -82,13 +87,16 @@ def opendocument(path: Path, repeated: int) -> None:
 
 def bombs(folder: Path, outside: Path) -> None:
     """Every hostile file, and one honest one."""
-    begin = b'<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    begin = f'<?xml version="1.0"?><worksheet xmlns="{MAIN}"><sheetData>'.encode()
     workbook(folder / "zipbomb.xlsx", begin + b"<row/>" * 30_000_000)
     workbook(folder / "laughs.xlsx", LAUGHS.encode())
     workbook(folder / "entity.xlsx", OUTSIDE.format(path=outside).encode())
     workbook(folder / "deep.xlsx", begin + b"<a>" * 1_000_000)
     workbook(folder / "target.xlsx", begin, target="../../../../../../etc/passwd")
-    workbook(folder / "far.xlsx", begin + b'<row r="4294967295"><c r="ZZZZZZ4294967295"><v>1</v></c></row></sheetData></worksheet>')
+    workbook(
+        folder / "far.xlsx",
+        begin + b'<row r="4294967295"><c r="ZZZZZZ4294967295"><v>1</v></c></row></sheetData></worksheet>',
+    )
     opendocument(folder / "repeated.ods", 2_000_000_000)
     (folder / "truncated.xlsx").write_bytes((folder / "laughs.xlsx").read_bytes()[:-30])
     (folder / "nothing.xlsx").write_bytes(b"")
@@ -101,7 +109,7 @@ def bombs(folder: Path, outside: Path) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as inner:
         inner.writestr("../../../escaped.txt", "x")
-        inner.writestr("/tmp/escaped.txt", "x")  # noqa: S108
+        inner.writestr("/tmp/escaped.txt", "x")
     (folder / "slip.xlsx").write_bytes(stream.getvalue())
     (folder / "honest.csv").write_text(PLAIN)
 
@@ -119,7 +127,7 @@ def test_a_folder_of_hostile_files_serves_the_honest_one(tmp_path: Path) -> None
         for name in running.client.get("/api/tables").json()["tables"]:
             assert "SECRET-OUTSIDE" not in running.client.get(name["url"]).text
         assert running.client.get("/-/status").status_code == 200
-    assert not Path("/tmp/escaped.txt").exists()  # noqa: S108
+    assert not Path("/tmp/escaped.txt").exists()
     biggest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert biggest < 2_500_000, f"{biggest // 1024} MB in one process"
 
@@ -152,12 +160,29 @@ def test_links_that_lead_out_of_a_folder_are_passed_over(tmp_path: Path) -> None
             (share / "inside.csv").symlink_to("sub/inner.csv")
 
 
-@pytest.mark.parametrize("address", [
-    "http://127.0.0.1:1/latest/meta-data", "https://example.invalid/x.csv", "file:///etc/passwd", "ftp://127.0.0.1/x",
-    "gopher://127.0.0.1:70/x", "dict://127.0.0.1:11211/", "unix:///run/x.sock", "jar:http://x!/", "data:text/csv,a",
-    "s3://bucket/x.csv", "ldap://127.0.0.1/", "\\\\host\\share", "//host/share", "HTTP://127.0.0.1/", " http://127.0.0.1/",
-    "sqlite://host/x", "python://x", "-c import os",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:1/latest/meta-data",
+        "https://example.invalid/x.csv",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "gopher://127.0.0.1:70/x",
+        "dict://127.0.0.1:11211/",
+        "unix:///run/x.sock",
+        "jar:http://x!/",
+        "data:text/csv,a",
+        "s3://bucket/x.csv",
+        "ldap://127.0.0.1/",
+        "\\\\host\\share",
+        "//host/share",
+        "HTTP://127.0.0.1/",
+        " http://127.0.0.1/",
+        "sqlite://host/x",
+        "python://x",
+        "-c import os",
+    ],
+)
 def test_addresses_of_no_known_kind_are_refused_without_being_asked(address: str, tmp_path: Path) -> None:
     with pytest.raises((BadConfiguration, BackendAway)):
         closing(open_backend("x", address, timeout=1, connect_timeout=1)).__enter__().catalogue()
@@ -189,9 +214,30 @@ def test_a_hostile_sqlite_file_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "written").exists()
 
 
+def test_a_table_without_end_stops_where_the_disk_has_no_more_room(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "endless.db")) as db, db:
+        db.executescript(
+            "CREATE TABLE honest (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO honest VALUES (1, 'Awa');"
+            "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n;"
+        )
+    intranet = from_data([url_of(str(tmp_path / "endless.db"))], tmp_path / "data")
+    settings = Settings(data=tmp_path / "data", spool_free_bytes_min=0, free_disk_bytes_min=0)
+    stage = tmp_path / "data" / "stage" / "endless" / "stage-endless.db"
+    with Inline(intranet, tmp_path / "data", settings=settings) as site:
+        refresher = site.backends["endless"].refreshing.refresher
+        refresher.has_room = lambda: not stage.exists() or stage.stat().st_size < 3_000_000
+        reader = site.web.readers.mine()
+        wait_until(lambda: "no room" in reader.table_state("endless").fault, 60, "the table is at fault")
+        assert reader.table_state("honest").loaded
+        assert not stage.exists()
+
+
 def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
-    for name, content in (("noise.db", os.urandom(4096)), ("half.db", b"SQLite format 3\x00" + os.urandom(4096)),
-                          ("half2.sqlite", b"SQLite format 3\x00")):  # fmt: skip
+    for name, content in (
+        ("noise.db", os.urandom(4096)),
+        ("half.db", b"SQLite format 3\x00" + os.urandom(4096)),
+        ("half2.sqlite", b"SQLite format 3\x00"),
+    ):
         (tmp_path / name).write_bytes(content)
         command = [sys.executable, "-m", "brique", "up", str(tmp_path / name), "--data", str(tmp_path / f"data-{name}")]
         told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

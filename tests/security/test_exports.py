@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from types import FrameType
 from typing import Any
-
-import pytest
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.postgres import wait_until
-from tests.security.nasty import FORMULAS, VALUES
+from tests.security.nasty import VALUES
 from tests.security.world import World
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -70,8 +70,18 @@ def test_a_json_file_holds_every_value_as_it_is(world: World) -> None:
 
 
 def test_what_an_export_is_asked_for_is_checked_like_a_list(world: World) -> None:
-    for query in ("nothing=1", "sort=nothing", "columns=nothing", "delimiter=xx", "encoding=rot13", "quote=%00", "bom=<b>",
-                  "id__in=" + ",".join(map(str, range(501))), "dialect=../../x", "language=../x"):  # fmt: skip
+    for query in (
+        "nothing=1",
+        "sort=nothing",
+        "columns=nothing",
+        "delimiter=xx",
+        "encoding=rot13",
+        "quote=%00",
+        "bom=<b>",
+        "id__in=" + ",".join(map(str, range(501))),
+        "dialect=../../x",
+        "language=../x",
+    ):
         for suffix in ("csv", "xlsx", "json"):
             answer = world.api(f"/tables/sale.{suffix}?{query}")
             assert answer.status_code == 422, (suffix, query, answer.status_code)
@@ -94,7 +104,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with closing(sqlite3.connect(folder / "large.db")) as db, db:
         db.execute("CREATE TABLE big (id INTEGER PRIMARY KEY, name TEXT, note TEXT, amount REAL)")
         db.executemany(
-            "INSERT INTO big VALUES (?, ?, ?, ?)", ((n, f"name {n}", f"a longer text {n * 7919}", n / 7) for n in range(ROWS))
+            "INSERT INTO big VALUES (?, ?, ?, ?)",
+            ((n, f"name {n}", f"a longer text {n * 7919}", n / 7) for n in range(ROWS)),
         )
     intranet: Intranet = from_data([url_of(str(folder / "large.db"))], folder / "data")
     settings = Settings(data=folder / "data", spool_free_bytes_min=0, free_disk_bytes_min=0)
@@ -115,11 +126,19 @@ class Reader:
     async def run(self) -> None:
         headers = {"host": "127.0.0.1:8000", **self.world.callers["token-read"].headers}
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": self.path,
-            "raw_path": self.path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
-            "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 1),
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "server": ("127.0.0.1", 8000),
+            "client": ("127.0.0.1", 1),
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        }  # fmt: skip
+        }
         started = False
 
         async def receive() -> dict[str, Any]:
@@ -201,7 +220,7 @@ def _wal_is_free(world: World) -> bool:
     """Whether the store's log can be written back whole, which a reader of an old snapshot forbids."""
     with closing(sqlite3.connect(world.site.settings.data / "store.db", timeout=5)) as db:
         busy, log, done = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-    return busy == 0 and log == done
+    return bool(busy == 0 and log == done)
 
 
 def test_files_made_at_once_are_bounded(large: World) -> None:
@@ -223,7 +242,7 @@ def test_files_made_at_once_are_bounded(large: World) -> None:
 
 
 def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("path", ["/tables/constructor.csv", "/tables/constructor", "/-/status", "/api/tables/sale/13"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,32 @@ from tests.security.reading import Page, faults_of
 from tests.security.world import World
 
 ODD_QUERIES = (
-    "q={v}", "sort={v}", "columns={v}", "{v}=1", "name={v}", "name__contains={v}", "name__in={v}", "after={v}",
-    "before={v}", "limit={v}", "format={v}", "done={v}", "next={v}", "state={v}", "lang={v}", "backend={v}",
-    "whose={v}", "row={v}", "view={v}", "clone={v}", "token={v}", "theme={v}",
-)  # fmt: skip
+    "q={v}",
+    "sort={v}",
+    "columns={v}",
+    "{v}=1",
+    "name={v}",
+    "name__contains={v}",
+    "name__in={v}",
+    "after={v}",
+    "before={v}",
+    "limit={v}",
+    "format={v}",
+    "done={v}",
+    "next={v}",
+    "state={v}",
+    "lang={v}",
+    "backend={v}",
+    "whose={v}",
+    "row={v}",
+    "view={v}",
+    "clone={v}",
+    "token={v}",
+    "theme={v}",
+)
 
 
-def check(world: World, path: str, **rest: object) -> str:
+def check(world: World, path: str, **rest: Any) -> str:
     answer = world.get(path, **rest)
     kind = answer.headers.get("content-type", "")
     if kind.startswith("text/html"):
@@ -61,8 +81,23 @@ def test_views_dashboards_commands_and_charts_hold_no_markup_of_the_data(world: 
     assert drawn.count("<svg") > 5
 
 
-@pytest.mark.parametrize("path", ["/tables/sale", "/tables/wide", "/tables", "/outbox", "/-/status", "/", "/-/account",
-                                  "/-/users", "/commands/remark", "/-/sign-in", "/-/setup", "/tables/sale/new"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tables/sale",
+        "/tables/wide",
+        "/tables",
+        "/outbox",
+        "/-/status",
+        "/",
+        "/-/account",
+        "/-/users",
+        "/commands/remark",
+        "/-/sign-in",
+        "/-/setup",
+        "/tables/sale/new",
+    ],
+)
 def test_what_an_address_says_is_never_markup(world: World, path: str) -> None:
     for value in (*MARKUP[:4], MARKUP[6], "\u202e", "\r\nX: 1"):
         for query in ODD_QUERIES:
@@ -74,8 +109,17 @@ def test_what_an_address_says_is_never_markup(world: World, path: str) -> None:
 
 def test_unknown_addresses_and_bad_forms_are_answered_without_markup(world: World) -> None:
     for value in MARKUP:
-        for path in ("/{v}", "/tables/{v}", "/tables/sale/{v}", "/outbox/{v}", "/commands/{v}", "/lookup/{v}",
-                     "/-/problems/{v}", "/-/assets/0/{v}", "/tables/sale/1/{v}.bin"):  # fmt: skip
+        for path in (
+            "/{v}",
+            "/tables/{v}",
+            "/tables/sale/{v}",
+            "/outbox/{v}",
+            "/commands/{v}",
+            "/lookup/{v}",
+            "/-/problems/{v}",
+            "/-/assets/0/{v}",
+            "/tables/sale/1/{v}.bin",
+        ):
             check(world, path.replace("{v}", value.replace("?", "%3F").replace("#", "%23")))
     for value in (*MARKUP, "\x00", "\ud800".encode("utf-16", "surrogatepass").decode("utf-16", "replace"), "x" * 5000):
         for name in ("label", "amount", "at", "status", "note", "extra", "id", "_token", "next", "_seen", f"<{MARK}>"):
@@ -102,13 +146,24 @@ def test_what_was_refused_in_hostile_words_is_shown_as_text(world: World) -> Non
 
 def test_programs_are_answered_with_their_own_types_and_no_sniffing(world: World) -> None:
     paths = {
-        "/api": "application/json", "/api/tables": "application/json", "/api/tables/wide": "application/json",
-        "/api/tables/sale/2": "application/json", "/openapi.json": "application/json", "/api/nowhere": "problem+json",
-        "/api/lookup/sale?q=script": "application/json", "/lookup/sale?q=script": "", "/-/status?format=json": "json",
-        "/tables/sale.csv": "text/csv", "/tables/sale.json": "application/json", "/api/outbox": "application/json",
-        "/tables/sale.xlsx": "spreadsheetml", "/-/health": "application/json", "/api/views/labels?label=x": "json",
-        "/drawn": "", "/labels/x": "",
-    }  # fmt: skip
+        "/api": "application/json",
+        "/api/tables": "application/json",
+        "/api/tables/wide": "application/json",
+        "/api/tables/sale/2": "application/json",
+        "/openapi.json": "application/json",
+        "/api/nowhere": "problem+json",
+        "/api/lookup/sale?q=script": "application/json",
+        "/lookup/sale?q=script": "",
+        "/-/status?format=json": "json",
+        "/tables/sale.csv": "text/csv",
+        "/tables/sale.json": "application/json",
+        "/api/outbox": "application/json",
+        "/tables/sale.xlsx": "spreadsheetml",
+        "/-/health": "application/json",
+        "/api/views/labels?label=x": "json",
+        "/drawn": "",
+        "/labels/x": "",
+    }
     for path, kind in paths.items():
         for accept in ("text/html", "application/json", "*/*", "image/svg+xml"):
             answer = world.get(path, headers={"Accept": accept})

@@ -11,10 +11,23 @@ from tests.security.test_who import ask, asked
 from tests.security.world import PASSWORD, World, running
 
 ELSEWHERE = (
-    "//evil.example", "https://evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "javascript:x()",
-    "/%0d%0aSet-Cookie:x=1", "http:evil.example", "///evil.example", " //evil.example", "/\r\nX-Evil: 1", "data:text/html,x",
-    "@evil.example", ".evil.example", "/.//evil.example/..//", "/%2f%2fevil.example",
-)  # fmt: skip
+    "//evil.example",
+    "https://evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "/\t/evil.example",
+    "javascript:x()",
+    "/%0d%0aSet-Cookie:x=1",
+    "http:evil.example",
+    "///evil.example",
+    " //evil.example",
+    "/\r\nX-Evil: 1",
+    "data:text/html,x",
+    "@evil.example",
+    ".evil.example",
+    "/.//evil.example/..//",
+    "/%2f%2fevil.example",
+)
 
 
 def test_every_unsafe_route_refuses_a_session_without_its_own_secret(world: World) -> None:
@@ -38,10 +51,15 @@ def test_every_unsafe_route_refuses_another_origin_even_with_the_secret(world: W
         if method == "GET":
             continue
         for headers in (
-            {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
-            {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1:9999"}, {"Origin": "http://127.0.0.1:8000.evil"},
-            {"Origin": "http://[::1"}, {"Origin": "https://127.0.0.1:8000@evil.example"},
-        ):  # fmt: skip
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "http://127.0.0.1:9999"},
+            {"Origin": "http://127.0.0.1:8000.evil"},
+            {"Origin": "http://[::1"},
+            {"Origin": "https://127.0.0.1:8000@evil.example"},
+        ):
             caller = world.callers["session-admin"]
             answer = world.request(caller, method, path, headers={"X-CSRF-Token": caller.csrf, **headers})
             assert answer.status_code == 403, (method, path, headers)
@@ -104,8 +122,18 @@ def _stays(location: str) -> None:
 
 
 def test_the_host_header_cannot_be_forged(world: World) -> None:
-    for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example", "evil.example:8000", "", "127.0.0.1 x",
-                 "127.0.0.1:8000/evil", "[::1", "127.0.0.1:99999", "localhost:0"):  # fmt: skip
+    for host in (
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "127.0.0.1@evil.example",
+        "evil.example:8000",
+        "",
+        "127.0.0.1 x",
+        "127.0.0.1:8000/evil",
+        "[::1",
+        "127.0.0.1:99999",
+        "localhost:0",
+    ):
         answer = world.get("/tables", headers={"Host": host})
         assert answer.status_code == 421, host
         assert "evil" not in answer.text
@@ -124,7 +152,9 @@ def test_the_setup_link_is_dead_once_there_is_a_user(world: World) -> None:
 
 def test_signing_in_gives_a_new_session_that_scripts_cannot_read(world: World) -> None:
     planted = {"Cookie": f"brique_{world.site.accounts.instance}=planted"}
-    answer = world.request("nobody", "POST", "/-/sign-in", data={"name": "reader", "password": PASSWORD}, headers=planted)
+    answer = world.request(
+        "nobody", "POST", "/-/sign-in", data={"name": "reader", "password": PASSWORD}, headers=planted
+    )
     assert answer.status_code == 303
     [cookie] = [text for text in answer.headers.get_list("set-cookie") if "brique_" in text]
     assert "planted" not in cookie
@@ -172,7 +202,19 @@ def test_forged_cookies_are_passed_over(world: World, cookie: str) -> None:
     session = world.callers["session-admin"].headers["Cookie"]
     names = {part.split("=")[0] for part in _cookies(world)} | {cookie}
     for name in names:
-        for value in ("<script>zqx(1)</script>", "%00", "x" * 3000, '"', "eyJ4Ijo=", "..", "{}", "[]", "null", "a.b.c", "é"):
+        for value in (
+            "<script>zqx(1)</script>",
+            "%00",
+            "x" * 3000,
+            '"',
+            "eyJ4Ijo=",
+            "..",
+            "{}",
+            "[]",
+            "null",
+            "a.b.c",
+            "é",
+        ):
             headers = {"Cookie": f"{session}; {name}={value}".encode()}
             for path in ("/tables/sale", "/-/account", "/-/sign-in"):
                 answer = world.request("nobody", "GET", path, headers=headers)  # type: ignore[arg-type]
@@ -182,4 +224,6 @@ def test_forged_cookies_are_passed_over(world: World, cookie: str) -> None:
 
 def _cookies(world: World) -> list[str]:
     answer = world.post("/tables/sale/9/edit", {"note": "flash"})
-    return [text for text in answer.headers.get_list("set-cookie") if "brique_" + world.site.accounts.instance not in text]
+    return [
+        text for text in answer.headers.get_list("set-cookie") if "brique_" + world.site.accounts.instance not in text
+    ]

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from brique.backends import redact
+from brique.http import Accounts
 from tests.end_to_end.running import TOKEN, Running, brique_up, browser, sign_up
 from tests.postgres import PostgresServer, wait_until
 from tests.security.nasty import make_nasty
@@ -23,11 +24,19 @@ from tests.security.world import PASSWORD
 
 SECRET = "s3cr3t-Pa55-of-the-ERP"
 ADDRESSES = (
-    f"postgresql://u:{SECRET}@h/db", f"postgresql://u:{SECRET}/x@h/db", f"postgresql://u:{SECRET}#x@h/db",
-    f"postgresql://u:{SECRET}?x@h/db", f"postgresql://u:{SECRET}@x@h/db", f"postgresql://h/db?user=u&password={SECRET}",
-    f"postgresql://h/db?sslpassword={SECRET}&x=1", f"mysql://u:{SECRET}@[::1/db", f"odbc:///?DSN=A&PWD={SECRET}",
-    f"http://:{SECRET}@h", f"postgresql://u:%%{SECRET}@h/db", f"postgresql://u:a:{SECRET}@h/db",
-)  # fmt: skip
+    f"postgresql://u:{SECRET}@h/db",
+    f"postgresql://u:{SECRET}/x@h/db",
+    f"postgresql://u:{SECRET}#x@h/db",
+    f"postgresql://u:{SECRET}?x@h/db",
+    f"postgresql://u:{SECRET}@x@h/db",
+    f"postgresql://h/db?user=u&password={SECRET}",
+    f"postgresql://h/db?sslpassword={SECRET}&x=1",
+    f"mysql://u:{SECRET}@[::1/db",
+    f"odbc:///?DSN=A&PWD={SECRET}",
+    f"http://:{SECRET}@h",
+    f"postgresql://u:%%{SECRET}@h/db",
+    f"postgresql://u:a:{SECRET}@h/db",
+)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -37,7 +46,15 @@ def test_an_address_is_shown_without_its_password(address: str) -> None:
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_a_start_that_fails_does_not_print_the_password(address: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "brique", "up", address.replace("@h", "@127.0.0.1:1"), "--data", str(tmp_path / "data")]
+    command = [
+        sys.executable,
+        "-m",
+        "brique",
+        "up",
+        address.replace("@h", "@127.0.0.1:1"),
+        "--data",
+        str(tmp_path / "data"),
+    ]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode != 0
     for part in (SECRET, SECRET[:8], SECRET[-8:]):
@@ -109,9 +126,20 @@ def test_the_setup_link_works_once_in_a_browser_over_hostile_data(running: Runni
         sign_up(page, running)
         dialogs: list[str] = []
         page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-        for path in ("/tables/wide", "/tables/sale?columns=label,note&limit=100", "/tables/sale/2", "/tables/sale/2/edit",
-                     "/tables/script_zqx_7_script", "/outbox?state=all", "/-/status", "/?q=<script>zqx(1)</script>",
-                     "/tables/wide?q=%3Cscript%3Ezqx(1)%3C/script%3E", "/tables", "/api/docs", "/-/users"):  # fmt: skip
+        for path in (
+            "/tables/wide",
+            "/tables/sale?columns=label,note&limit=100",
+            "/tables/sale/2",
+            "/tables/sale/2/edit",
+            "/tables/script_zqx_7_script",
+            "/outbox?state=all",
+            "/-/status",
+            "/?q=<script>zqx(1)</script>",
+            "/tables/wide?q=%3Cscript%3Ezqx(1)%3C/script%3E",
+            "/tables",
+            "/api/docs",
+            "/-/users",
+        ):
             page.goto(running.address + path)
             assert page.evaluate("typeof zqx") == "undefined"
         page.goto(running.address + "/tables/sale?columns=label,note")
@@ -136,15 +164,19 @@ def test_tokens_and_sessions_are_kept_as_hashes_only(running: Running) -> None:
         for (password,) in db.execute("SELECT password FROM account"):
             assert password.startswith("$argon2id$")
         for table in ("session", "token"):
-            assert all(isinstance(row[0], bytes) and len(row[0]) == 32 for row in db.execute(f"SELECT hash FROM {table}"))  # noqa: S608
+            assert all(
+                isinstance(row[0], bytes) and len(row[0]) == 32 for row in db.execute(f"SELECT hash FROM {table}")
+            )
 
 
 def test_what_the_server_itself_refuses_names_nothing(running: Running) -> None:
     """Before the application is asked: an address, a head or headers too long, and what is no HTTP at all."""
     for path, headers in (
-        ("/" + "x" * 9000, {}), ("/tables?" + "x=1&" * 4000, {}), ("/tables", {"X": "x" * 40_000}),
+        ("/" + "x" * 9000, {}),
+        ("/tables?" + "x=1&" * 4000, {}),
+        ("/tables", {"X": "x" * 40_000}),
         ("/tables", {f"X-{number}": "1" for number in range(200)}),
-    ):  # fmt: skip
+    ):
         answer = httpx.get(running.address + path, headers=headers)
         assert answer.status_code in (400, 414, 431), (path[:20], answer.status_code)
         assert "Traceback" not in answer.text
@@ -152,13 +184,17 @@ def test_what_the_server_itself_refuses_names_nothing(running: Running) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example"):
         assert httpx.get(running.address + "/tables", headers={"Host": host}).status_code == 421
     assert httpx.get(running.address + "//evil.example/..").status_code in (303, 401, 404)
-    location = httpx.get(running.address + "//evil.example", headers={"Accept": "text/html"}).headers.get("location", "/")
+    location = httpx.get(running.address + "//evil.example", headers={"Accept": "text/html"}).headers.get(
+        "location", "/"
+    )
     assert location.startswith("/-/sign-in") or location == "/"
 
 
 def test_the_password_of_a_backend_is_shown_nowhere(own_postgres: PostgresServer, tmp_path: Path) -> None:
     """In no page, API answer, log, kept error or argument, whether the backend is live, away or refuses."""
-    url = own_postgres.make_database(name="erp", script="CREATE TABLE t(id serial PRIMARY KEY, n integer CHECK (n > 0))")
+    url = own_postgres.make_database(
+        name="erp", script="CREATE TABLE t(id serial PRIMARY KEY, n integer CHECK (n > 0))"
+    )
     url = url.replace("test@", f"test:{SECRET}@")
     with brique_up(url, data=tmp_path / "data", options=("--refresh", "1")) as running:
         wait_until(lambda: running.rows("t") == 0, 60, "the copy")
@@ -172,6 +208,11 @@ def test_the_password_of_a_backend_is_shown_nowhere(own_postgres: PostgresServer
         told = "".join(_everything(running))
         assert SECRET not in told
         assert "127.0.0.1" in told, "an administrator is told what the driver said"
+        with closing(Accounts(running.data / "accounts.db")) as accounts:
+            reader = {"Authorization": f"Bearer {accounts.grant_token('reader', 'read').value}", "Accept": "text/html"}
+        page = httpx.get(running.address + "/-/status", headers=reader)
+        assert page.status_code == 200
+        assert "127.0.0.1" not in page.text, "others are told that it is away"
         for child in descendants(running.process.pid):
             assert SECRET.encode() not in Path(f"/proc/{child}/cmdline").read_bytes()
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "run.json"]
@@ -184,8 +225,22 @@ def test_the_password_of_a_backend_is_shown_nowhere(own_postgres: PostgresServer
 
 
 def _everything(running: Running) -> Iterator[str]:
-    for path in ("/-/status", "/", "/tables", "/tables/t", "/outbox?state=all", "/api", "/api/tables", "/api/outbox",
-                 "/openapi.json", "/api/docs", "/tables/t.csv", "/tables/t.json", "/tables/t/1", "/nothing"):  # fmt: skip
+    for path in (
+        "/-/status",
+        "/",
+        "/tables",
+        "/tables/t",
+        "/outbox?state=all",
+        "/api",
+        "/api/tables",
+        "/api/outbox",
+        "/openapi.json",
+        "/api/docs",
+        "/tables/t.csv",
+        "/tables/t.json",
+        "/tables/t/1",
+        "/nothing",
+    ):
         for accept in ("text/html", "application/json"):
             answer = running.client.get(path, headers={"Accept": accept})
             yield answer.text + str(answer.headers)

@@ -11,16 +11,31 @@ from brique.http import Route, allows
 from tests.security.world import ROLES, World
 
 PUBLIC = {
-    ("GET", "/-/sign-in"), ("POST", "/-/sign-in"), ("GET", "/-/setup"), ("POST", "/-/setup"), ("POST", "/-/language"),
-    ("GET", "/-/assets/{digest}/{name:path}"), ("GET", "/favicon.ico"), ("GET", "/-/health"),
-}  # fmt: skip
+    ("GET", "/-/sign-in"),
+    ("POST", "/-/sign-in"),
+    ("GET", "/-/setup"),
+    ("POST", "/-/setup"),
+    ("POST", "/-/language"),
+    ("GET", "/-/assets/{digest}/{name:path}"),
+    ("GET", "/favicon.ico"),
+    ("GET", "/-/health"),
+}
 """What is open to all, and nothing else."""
 ENDLESS = "/-/live"
 """An event stream: it is asked over a real socket elsewhere."""
 PLACES = {
-    "table": "sale", "key": "30", "column": "label", "format": "csv", "receipt": "nothing", "name": "remark",
-    "command": "remark", "view": "labels", "label": "x", "code": "not-found", "digest": "0",
-}  # fmt: skip
+    "table": "sale",
+    "key": "30",
+    "column": "label",
+    "format": "csv",
+    "receipt": "nothing",
+    "name": "remark",
+    "command": "remark",
+    "view": "labels",
+    "label": "x",
+    "code": "not-found",
+    "digest": "0",
+}
 
 
 def filled(route: Route) -> str:
@@ -99,9 +114,23 @@ def test_the_application_has_one_route_that_is_the_table(world: World) -> None:
     """`World.routes` asserts it; and what is not in the table is not there, for an administrator either."""
     assert len(world.routes) > 50
     for path in (
-        "/docs", "/redoc", "/metrics", "/-/", "/-/debug", "/-/settings", "/static/x", "/admin", "/.git/config",
-        "/-/assets", "/-/assets/x", "/api/", "/tables/", "/tables/sale/", "/-/status/", "/%2e%2e/etc/passwd",
-    ):  # fmt: skip
+        "/docs",
+        "/redoc",
+        "/metrics",
+        "/-/",
+        "/-/debug",
+        "/-/settings",
+        "/static/x",
+        "/admin",
+        "/.git/config",
+        "/-/assets",
+        "/-/assets/x",
+        "/api/",
+        "/tables/",
+        "/tables/sale/",
+        "/-/status/",
+        "/%2e%2e/etc/passwd",
+    ):
         assert world.get(path).status_code in (404, 422), path
 
 
