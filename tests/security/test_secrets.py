@@ -198,8 +198,8 @@ def test_the_password_of_a_backend_is_shown_nowhere(own_postgres: PostgresServer
     url = url.replace("test@", f"test:{SECRET}@")
     with brique_up(url, data=tmp_path / "data", options=("--refresh", "1")) as running:
         wait_until(lambda: running.rows("t") == 0, 60, "the copy")
-        accounts = httpx.get(running.setup)
-        assert accounts.status_code == 200
+        setup = httpx.get(running.setup)
+        assert setup.status_code == 200
         running.client.post("/api/tables/t", json={"n": -1})
         assert SECRET not in "".join(_everything(running))
         own_postgres.kill()
