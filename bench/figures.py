@@ -1,4 +1,5 @@
-"""What a bench found: printed as `name value unit`, kept in results/NAME.json with versions and machine."""
+"""What a bench found: printed as `name value unit`, kept in results/NAME.json (NAME.quick.json) with versions and
+machine."""
 
 from __future__ import annotations
 
@@ -53,9 +54,9 @@ class Figures:
         return next(figure.value for figure in self.found if figure.name == f"{self.name}.{name}")
 
     def write(self) -> Path:
-        """Keep the figures in results/."""
+        """Keep the figures in results/; those of a quick run apart, they are not for the report."""
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{self.name}.json"
+        path = RESULTS / f"{self.name}{'.quick' if self.quick else ''}.json"
         content = {
             "bench": self.name,
             "command": f"make bench NAME={self.name}{' QUICK=1' if self.quick else ''}",
@@ -121,7 +122,7 @@ def write_report(path: Path | None = None) -> Path:
     """RESULTS.md from the last result of each bench."""
     path = path or RESULTS.parent / "RESULTS.md"
     parts = [_HEAD]
-    for file in sorted(RESULTS.glob("*.json")):
+    for file in sorted(file for file in RESULTS.glob("*.json") if not file.name.endswith(".quick.json")):
         parts.append(_section(json.loads(file.read_text("utf-8"))))
     path.write_text("\n".join(parts), "utf-8")
     return path
@@ -140,8 +141,6 @@ def _section(result: dict[str, object]) -> str:
     assert isinstance(versions_of, dict)
     lines = [f"## {result['bench']}", "", f"`{result['command']}`, {str(result['began'])[:16].replace('T', ' ')} UTC, "]
     lines[-1] += f"{result['seconds']} s, revision {result['revision']}."
-    if result["quick"]:
-        lines[-1] += " A quick run: few rows and short times."
     notes = result["notes"]
     assert isinstance(notes, list)
     lines += ["", *(f"- {note}" for note in notes)] if notes else []

@@ -63,6 +63,8 @@ def run(figures: Figures, workshop: Workshop) -> None:
             asked = _Asked(site.client(), theirs, its, random.Random(5), known)
             taken = asked.everything(seconds=20.0 if workshop.quick else 240.0, times=6 if workshop.quick else 30)
     _say(figures, known, taken)
+    for system, count in asked.failed.items():
+        figures.add(f"{system}_failed", count, "requests")
 
 
 def _look(url: str) -> Known:
@@ -210,9 +212,9 @@ def _say(figures: Figures, known: Known, taken: Taken) -> None:
         figures.add(f"{system}_requests", len(everything), "requests")
         figures.add(f"{system}_median_ms", statistics.median(everything), "ms")
         figures.add(f"{system}_p99_ms", everything[min(len(everything) - 1, int(len(everything) * 0.99))], "ms")
-        slowest = max(kinds, key=lambda kind: statistics.median(kinds[kind]))
-        figures.add(f"{system}_slowest_kind_ms", statistics.median(kinds[slowest]), "ms")
-        figures.note(f"{system}'s slowest kind of page: {slowest}.")
+        slowest = sorted(kinds, key=lambda kind: -statistics.median(kinds[kind]))
+        figures.add(f"{system}_slowest_kind_ms", statistics.median(kinds[slowest[0]]), "ms")
+        figures.note(f"{system}'s slowest kinds of pages: {', '.join(slowest[:3])}.")
     for system in ("django", "datasette"):
         for what in ("median_ms", "p99_ms"):
             name = f"{system}_vs_brique_{what.removesuffix('_ms')}"
