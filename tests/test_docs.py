@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
+import json
 import os
 import re
 import signal
@@ -112,13 +113,19 @@ class Scratch:
             self.serve(block, command, expected)
         else:
             self.wait_for_health()
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
             where = f"{name_of(block.page)}:{block.line}: $ {command}"
+            done = self.run(command)
+            if command.startswith("curl ") and " -d" not in command:  # the first copy may still be under way
+                wait_until(lambda: fits(self.run(command).stdout, expected), 15, f"{where}\n{done.stdout}{done.stderr}")
+                return
             assert done.returncode == 0 or "Error: " in "".join(expected), f"{where}\n{done.stdout}{done.stderr}"
             compare(where, done.stdout + done.stderr, expected)
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
 
     def serve(self, block: Block, command: str, expected: list[str]) -> None:
         """Start a command that goes on; from here on its address stands for 127.0.0.1:8000."""
@@ -141,6 +148,9 @@ class Scratch:
         """What was started answers before the next command is run; a page that asks nothing of it need not wait."""
         if self.awaited:
             wait_until(lambda: healthy(self.awaited), 30, f"{self.awaited} to answer")
+            token = self.environment.get("BRIQUE_TOKEN", "")
+            if token:
+                wait_until(lambda: is_copied(self.awaited, token), 30, f"{self.awaited} to have its first copy")
             self.awaited = ""
 
     def stop(self) -> None:
@@ -157,6 +167,29 @@ def healthy(address: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def is_copied(address: str, token: str) -> bool:
+    """Whether every table is there to be listed."""
+
+    def asked(path: str) -> Any:
+        request = urllib.request.Request(f"http://{address}{path}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+
+    try:
+        return all(asked(f"/api/tables/{table['name']}?limit=1") for table in asked("/api/tables")["tables"])
+    except OSError:
+        return False
+
+
+def fits(printed: str, expected: list[str]) -> bool:
+    """Whether `compare` would be content."""
+    try:
+        compare("", printed, expected)
+    except AssertionError:
+        return False
+    return True
 
 
 def compare(where: str, printed: str, expected: list[str]) -> None:
