@@ -169,7 +169,7 @@ def test_foreign_and_unreadable_tables_and_columns_are_kept_out_or_read_only(
 ) -> None:
     backend = make("CREATE TABLE seen (id int PRIMARY KEY, open text, secret text); CREATE TABLE hidden (id int)")
     database = backend._long._conninfo.rpartition("/")[2]
-    url = postgres.make_role("clerk", database, "GRANT SELECT (id, open) ON seen TO clerk")
+    url = postgres.make_role("half_reader", database, "GRANT SELECT (id, open) ON seen TO half_reader")
     clerk = PostgresBackend("erp", url)
     specs = specs_of(clerk)
     clerk.close()
