@@ -164,7 +164,8 @@ def test_keeping_an_error_never_makes_another(tmp_path: Path, caplog: pytest.Log
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
-    Errors(tmp_path / "missing" / "errors.db").capture(ValueError("x"))
+    with caplog.at_level(logging.WARNING, logger="brique"), caplog.at_level(logging.WARNING):
+        Errors(tmp_path / "missing" / "errors.db").capture(ValueError("x"))
     assert "could not be kept" in caplog.text
     kept = Errors(tmp_path / "errors.db")
     kept.capture(Hostile())

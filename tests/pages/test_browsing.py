@@ -68,7 +68,9 @@ def told(browser: Browser, served: tuple[Shop, str]) -> Iterator[tuple[Page, Sho
     page.goto("/tables/orders")
     yield page, served[0]
     page.context.close()
-    assert [fault for fault in faults if HARMLESS not in fault] == []
+    assert [
+        fault for fault in faults if HARMLESS not in fault and "Autofocus processing was blocked" not in fault
+    ] == []
 
 
 def test_typing_searches_and_keeps_address_count_and_exports_in_step(told: tuple[Page, Shop]) -> None:
