@@ -273,7 +273,7 @@ class Ledger:
             for table, rows in plan.request.rows.items():
                 upserts = [(key, row) for key, row in rows.items() if row is not None]
                 tx.apply_base(table, upserts, [key for key, row in rows.items() if row is None])
-                tx.freshen(table, rows)
+                tx.read_back(table, rows)
             tx.let_go_of(plan.request.shown)
         elif isinstance(plan.answer, Claimed):
             tx.sending(list(plan.answer.states))

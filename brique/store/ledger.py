@@ -33,6 +33,7 @@ class Ledger:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._run: Any = connection.execute  # SQLite's values have no static type
+        self._changes = connection.changes
 
     def add(self, table: str, key: str, laid: Laid) -> None:
         self._run(
@@ -78,6 +79,11 @@ class Ledger:
             "DELETE FROM overlay WHERE position = ? AND settled_seq IS NOT NULL RETURNING table_name, key", (position,)
         ).fetchall()
         return [(table, key) for table, key in found]
+
+    def lift_applied_over(self, table: str, key: str) -> bool:
+        """Lift what applied commands have laid over a key; whether there was any."""
+        self._run("DELETE FROM overlay WHERE table_name = ? AND key = ? AND settled_seq IS NOT NULL", (table, key))
+        return bool(self._changes())
 
     def lift_settled(self, table: str, upto: int) -> set[str]:
         """Lift what commands applied by settlement number `upto` have laid in `table`; the keys."""

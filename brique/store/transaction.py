@@ -247,10 +247,13 @@ class Tx:
                 self._write(rows, key, current, None, 0)
 
     @_whole
-    def freshen(self, table: str, keys: Collection[str]) -> None:
-        """These rows were read from the source one by one: a refresh that had begun before leaves them as they are."""
+    def read_back(self, table: str, keys: Collection[str]) -> None:
+        """The source rows of these keys, just taken over, were read one by one after all that was applied by now: what
+        applied commands have laid over them goes, and a refresh that had begun before leaves them as they are."""
         seq = self._store.next_settlement()
         self._ledger.freshen(((table, key) for key in keys), seq)
+        lifted = [key for key in keys if self._ledger.lift_applied_over(table, key)]
+        self._recompute_all({(table, key): None for key in lifted}, origin=None)
 
     @_whole
     def let_go(self, tables: Collection[str], began: int) -> None:

@@ -242,3 +242,23 @@ def test_a_lost_answer_is_found_by_the_mark_although_marks_are_not_allowed_any_m
     assert world.erp("SELECT count(*) FROM note") == [(1,)]
     world.close()
     world.backend.close()
+
+
+def test_an_applied_change_whose_row_was_not_read_back_does_not_cover_a_later_one(world: World) -> None:
+    world.update("item", "A", stock=7)
+    real = world.backend.fetch
+
+    def away(*_: object) -> Any:
+        raise BackendAway("erp: away")
+
+    world.backend.fetch = away  # type: ignore[method-assign]  # it goes away after the commit
+    with pytest.raises(BackendAway):
+        world.replay()
+    world.backend.fetch = real  # type: ignore[method-assign]
+    assert world.values("item", "A") == {"code": "A", "name": "Apple", "stock": 7}
+    later = world.update("item", "A", stock=5)
+    world.replay()
+    assert world.values("item", "A") == {"code": "A", "name": "Apple", "stock": 5}
+    last = world.update("item", "A", stock=3)
+    world.replay()
+    assert [world.state(later), world.state(last)] == [State.APPLIED, State.APPLIED]
