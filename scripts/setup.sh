@@ -45,5 +45,14 @@ if [ ! -f .venv/.brique-self ] || [ pyproject.toml -nt .venv/.brique-self ]; the
 fi
 
 need_package postgresql "the demo's ERP and the tests"
-if [ "$what" != run ]; then need_package chromium "the tests in a browser"; fi
-if [ "$what" = bench ]; then need_package wrk "load in the benchmarks"; fi
+if [ "$what" != run ]; then
+    need_package chromium "the tests in a browser"
+    need_package mariadb-server "the tests with MariaDB"
+    need_package unixodbc "the tests over ODBC"
+    need_package odbc-postgresql "the tests over ODBC"
+    need_package libsqliteodbc "the tests over ODBC"
+fi
+if [ "$what" = bench ]; then
+    need_package wrk "load in the benchmarks"
+    need_package redis-server "a peer in the benchmarks"
+fi

@@ -1,27 +1,31 @@
-"""Systems outside: one file for each kind. Read rows, apply changes, say when they cannot."""
+"""Systems outside: one folder or file for each kind. Read rows, apply changes, say when they cannot."""
 
 from brique.backends.choose import open_backend
 from brique.backends.faults import redact
 from brique.backends.protocol import (
     BATCH_ROWS,
     MARKER,
+    Abilities,
     Applied,
     Backend,
     Prepared,
     Rung,
     Session,
     Snapshot,
+    Tag,
 )
 
 __all__ = [
     "BATCH_ROWS",
     "MARKER",
+    "Abilities",
     "Applied",
     "Backend",
     "Prepared",
     "Rung",
     "Session",
     "Snapshot",
+    "Tag",
     "open_backend",
     "redact",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from brique.schema import Catalogue, Change, Row, TableSpec, Value
+from brique.schema import Catalogue, Change, Effect, Row, TableSpec, Value
 
 BATCH_ROWS = 5_000
 """Rows that `Snapshot.read` hands over at a time."""
@@ -24,12 +24,34 @@ SAMPLE_ROWS = 200
 
 
 class Rung(StrEnum):
-    """How exactly-once is reached (the ladder of the design): the strongest that the backend allows."""
+    """How exactly-once is reached (the ladder of the design): the strongest that the backend allows.
+
+    `watermark`: a mark moved in the transaction that applies a batch. `guard`: the backend itself knows each command
+    that it has applied (a sequence in the document, an idempotency key). `compare`: the old values decide.
+    `natural-key`: look before inserting. `none`: one try.
+    """
 
     WATERMARK = "watermark"
+    GUARD = "guard"
     COMPARE = "compare"
     NATURAL_KEY = "natural-key"
     NONE = "none"
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What was found out about a backend: it decides the rung, and the status page shows it.
+
+    `transactions`: a session is all or nothing. `marker`: the mark can be kept there. `counts`: a change says how
+    many rows it changed. `server_keys`: the key that it gives to a new row comes back with it. `flushed`: what it
+    has committed is on its disk (None: it does not say).
+    """
+
+    transactions: bool = True
+    marker: bool = True
+    counts: bool = True
+    server_keys: bool = True
+    flushed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +60,7 @@ class Prepared:
 
     rung: Rung
     reason: str = ""
+    abilities: Abilities = Abilities()
 
 
 @dataclass(frozen=True)
@@ -71,11 +94,32 @@ class Snapshot(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Tag:
+    """The command that the changes of a session belong to: its place in the stream, and its receipt."""
+
+    stream: str
+    position: int
+    id: str
+
+
 class Session(Protocol):
     """One transaction: committed when its block ends, rolled back when an exception leaves it.
 
     After a BackendRefused the transaction is over: leave the block. Changes are visible to this session at once.
+    Where `Abilities.transactions` is False there is nothing to roll back: each change is done when its call returns,
+    and a session carries one command.
     """
+
+    def identify(self, tag: Tag) -> None:
+        """What follows belongs to this command. On the rung `guard` a change of a command that the backend has
+        applied before does nothing, and is answered as it was then; elsewhere the tag may be ignored."""
+        ...
+
+    def call(self, effect: Effect) -> Row:
+        """Have the backend do something that is no change of a row: a stored procedure, a program, a mail. What it
+        answers, by name (store values). Raises BackendRefused when it says no, or does not know it."""
+        ...
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         """Make a row of the columns given; the key columns as the backend has them."""

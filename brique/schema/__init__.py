@@ -1,7 +1,7 @@
 """What a table, column, key, command and view are. Pure: no disk, no network, no clock."""
 
 from brique.schema.catalogue import Catalogue, SourceColumn, SourceReference, SourceTable
-from brique.schema.command import Change, Command, Row, State
+from brique.schema.command import Change, Command, Effect, Row, State
 from brique.schema.command import decode as decode_command
 from brique.schema.command import encode as encode_command
 from brique.schema.declare import BackendSpec, Table, column, key, old_date, padded, ref, specs_of
@@ -24,6 +24,7 @@ __all__ = [
     "Column",
     "Command",
     "Decoder",
+    "Effect",
     "Kind",
     "Reference",
     "Row",

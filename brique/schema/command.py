@@ -45,8 +45,19 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     after: Row | None = None
 
 
+class Effect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a command asks of a backend beside changes of rows: to call the procedure, program or address `name` with
+    these arguments (store values), to send a mail."""
+
+    name: str
+    arguments: Row = {}
+
+
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One intention. `id` is its receipt; `at` a UTC stamp; `backend` the one that its changes go to.
+    """One intention. `id` is its receipt; `at` a UTC stamp; `backend` the one that its changes and effects go to.
+
+    `after`: receipts of commands that must have been applied first; when one of them ends otherwise, this one is
+    refused.
 
     `digest` stands for what was asked, so that the same token with another wish is told apart; `replaces` is the
     receipt of the command in conflict that this one sends anew.
@@ -64,6 +75,8 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str = ""
     replaces: str = ""
     digest: str = ""
+    effects: tuple[Effect, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 def encode(command: Command) -> bytes:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from brique.backends import values
 from brique.backends.faults import redact
-from brique.backends.pg_types import unescape
-from brique.backends.sqlite_types import affinity
+from brique.backends.postgresql.types import unescape
+from brique.backends.sqlite.types import affinity
 from brique.schema import Column, Kind, fits
 
 ANYTHING = st.none() | st.integers() | st.floats() | st.text() | st.binary()

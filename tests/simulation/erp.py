@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from brique.backends import Applied, Prepared, Rung
+from brique import schema
+from brique.backends import Applied, Prepared, Rung, Tag
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import Catalogue, Change, Column, Kind, Row, TableSpec, Value
 
@@ -250,6 +251,12 @@ class FakeSession:
     def _log(self, kind: str, spec: TableSpec, row: Row) -> None:
         effect = Effect(kind, spec.name, spec.key_of(row), str(row["mark"]))
         self.state.effects = (*self.state.effects, effect)
+
+    def identify(self, tag: Tag) -> None:
+        """The old values, or the mark, tell a second try from a first."""
+
+    def call(self, effect: schema.Effect) -> Row:
+        raise BackendRefused(f"{effect.name}: the simulated ERP has no procedures", procedure=effect.name)
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         self._call("insert")

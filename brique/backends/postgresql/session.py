@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from brique.backends.faults import away, refused
-from brique.backends.pg_catalogue import quoted, run, texts
-from brique.backends.pg_faults import LOST
-from brique.backends.pg_line import Line
-from brique.backends.pg_rows import Parameters, Raw, TableRows, load
-from brique.backends.protocol import Applied
-from brique.schema import Change, Row, TableSpec, Value
+from brique.backends.postgresql.catalogue import quoted, run, texts
+from brique.backends.postgresql.faults import LOST
+from brique.backends.postgresql.line import Line
+from brique.backends.postgresql.rows import Parameters, Raw, TableRows, load
+from brique.backends.protocol import Applied, Tag
+from brique.errors import BackendRefused
+from brique.schema import Change, Effect, Row, TableSpec, Value
 
 SEVERAL_ROWS = "The key {key} of {table} stands in {rows} rows: none of them was changed."
 LEFT_ALONE = "The database left the row as it was: a trigger or rule says no."
@@ -45,6 +46,12 @@ class PostgresSession:
         with self._line.call(self._timeout) as connection:
             cursor = run(connection, sql, parameters.values)
             return cursor.rowcount, texts(cursor) if cursor.description else []
+
+    def identify(self, tag: Tag) -> None:
+        """The old values, or the mark, tell a second try from a first."""
+
+    def call(self, effect: Effect) -> Row:
+        raise BackendRefused(f"{effect.name}: no procedures are known here", procedure=effect.name)
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         self._check()

@@ -11,8 +11,8 @@ import apsw
 
 from brique.backends import values as raw
 from brique.backends.protocol import BATCH_ROWS, SAMPLE_ROWS
-from brique.backends.sqlite_catalogue import columns_of, quoted, safe_row, safe_select, select
-from brique.backends.sqlite_types import affinity
+from brique.backends.sqlite.catalogue import columns_of, quoted, safe_row, safe_select, select
+from brique.backends.sqlite.types import affinity
 from brique.schema import Column, Kind, Row, TableSpec, Value
 
 _BAD_ROWS_MAX = 50

@@ -12,8 +12,8 @@ from psycopg.adapt import Buffer, Dumper, Loader
 
 from brique.backends import values as raw
 from brique.backends.faults import refused
-from brique.backends.pg_catalogue import PgColumn, columns_of, qualified, quoted, run, texts
-from brique.backends.pg_types import literal, output, parser, understand, unescape
+from brique.backends.postgresql.catalogue import PgColumn, columns_of, qualified, quoted, run, texts
+from brique.backends.postgresql.types import literal, output, parser, understand, unescape
 from brique.schema import Column, Kind, Row, TableSpec, Value
 
 

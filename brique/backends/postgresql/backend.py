@@ -19,12 +19,12 @@ from typing import Any
 import psycopg
 
 from brique.backends.faults import redact, refused
-from brique.backends.pg_catalogue import describe, qualified, run, texts
-from brique.backends.pg_faults import BROKEN
-from brique.backends.pg_line import Line
-from brique.backends.pg_read import PostgresSnapshot
-from brique.backends.pg_rows import DirtyLoader, Parameters, Raw, RawDumper, load
-from brique.backends.pg_session import PostgresSession
+from brique.backends.postgresql.catalogue import describe, qualified, run, texts
+from brique.backends.postgresql.faults import BROKEN
+from brique.backends.postgresql.line import Line
+from brique.backends.postgresql.read import PostgresSnapshot
+from brique.backends.postgresql.rows import DirtyLoader, Parameters, Raw, RawDumper, load
+from brique.backends.postgresql.session import PostgresSession
 from brique.backends.protocol import MARKER, Prepared, Rung
 from brique.backends.suspects import confirm
 from brique.backends.watchdog import Watchdog

@@ -9,9 +9,9 @@ import psycopg
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from brique.backends.pg_catalogue import qualified, texts
-from brique.backends.pg_line import Line
-from brique.backends.pg_rows import Raw, load
+from brique.backends.postgresql.catalogue import qualified, texts
+from brique.backends.postgresql.line import Line
+from brique.backends.postgresql.rows import Raw, load
 from brique.backends.protocol import BATCH_ROWS
 from brique.errors import BackendRefused
 from brique.schema import TableSpec, Value

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import pq
 
 from brique.backends.faults import away
-from brique.backends.pg_faults import ABORTED, LOST, SLOW, explain, is_broken
+from brique.backends.postgresql.faults import ABORTED, LOST, SLOW, explain, is_broken
 from brique.backends.watchdog import Watchdog
 
 CLOSED = "{backend}: it is closed."

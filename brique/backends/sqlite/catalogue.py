@@ -11,7 +11,7 @@ import apsw
 from brique.backends import values as raw
 from brique.backends.faults import READ_ONLY_VIEW
 from brique.backends.protocol import MARKER, SAMPLE_ROWS
-from brique.backends.sqlite_types import Found, understand
+from brique.backends.sqlite.types import Found, understand
 from brique.schema import Column, SourceColumn, SourceReference, SourceTable, Value
 
 COUNT_MAX = 1_000_000

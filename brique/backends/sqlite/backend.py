@@ -19,13 +19,13 @@ from pathlib import Path
 import apsw
 
 from brique.backends.faults import READ_ONLY_DATABASE, refused
-from brique.backends.protocol import MARKER, Applied, Prepared, Rung
-from brique.backends.sqlite_catalogue import ask, describe, quoted, table_names
-from brique.backends.sqlite_lane import Lane, explain, stat_of
-from brique.backends.sqlite_rows import TableRows
+from brique.backends.protocol import MARKER, Applied, Prepared, Rung, Tag
+from brique.backends.sqlite.catalogue import ask, describe, quoted, table_names
+from brique.backends.sqlite.lane import Lane, explain, stat_of
+from brique.backends.sqlite.rows import TableRows
 from brique.backends.suspects import confirm
 from brique.errors import BackendAway, BackendRefused
-from brique.schema import Catalogue, Change, Row, TableSpec, Value
+from brique.schema import Catalogue, Change, Effect, Row, TableSpec, Value
 
 log = logging.getLogger(__name__)
 _FINGERPRINT_TRIES = 3
@@ -218,6 +218,12 @@ class SqliteSession:
         if rows is None or rows.spec is not spec:
             rows = self._tables[spec.name] = TableRows(spec)
         return rows
+
+    def identify(self, tag: Tag) -> None:
+        """The old values, or the mark, tell a second try from a first."""
+
+    def call(self, effect: Effect) -> Row:
+        raise BackendRefused(f"{effect.name}: SQLite has no procedures", procedure=effect.name)
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         rows = self._rows(spec)

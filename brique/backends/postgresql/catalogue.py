@@ -15,7 +15,7 @@ from brique.backends.faults import (
     READ_ONLY_RIGHTS,
     READ_ONLY_VIEW,
 )
-from brique.backends.pg_types import PgType, output, parser, understand
+from brique.backends.postgresql.types import PgType, output, parser, understand
 from brique.backends.protocol import MARKER, SAMPLE_ROWS
 from brique.schema import Column, SourceColumn, SourceReference, SourceTable, Value
 
