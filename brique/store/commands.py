@@ -175,17 +175,26 @@ class CommandTable:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._run: Any = connection.execute  # SQLite's values have no static type
+        self._run_many = connection.executemany
+        self._changes = connection.changes
+        self.counted: Counter[tuple[str, str, str]] = Counter()
+        """(state, backend, user): what the counts have changed by and `write_counts` has yet to write."""
 
     def state(self, position: int) -> State | None:
         row = self._run("SELECT state FROM command WHERE position = ?", (position,)).fetchone()
         return State(row[0]) if row else None
 
-    def add(self, position: int, command: Command) -> None:
+    def add(self, position: int, command: Command) -> bool:
+        """Note a command, kept; False, and nothing done, when there is one at `position` already."""
         self._run(
-            "INSERT INTO command(position, id, backend, user, at, state, payload) VALUES (?, ?, ?, ?, ?, 'kept', ?)",
+            "INSERT INTO command(position, id, backend, user, at, state, payload) VALUES (?, ?, ?, ?, ?, 'kept', ?) "
+            "ON CONFLICT(position) DO NOTHING",
             (position, command.id, command.backend, command.user, command.at, encode_command(command)),
         )
+        if not self._changes():
+            return False
         self._count(command.backend, command.user, State.KEPT, 1)
+        return True
 
     def move(self, position: int, state: State) -> None:
         """Put the command into `state` and keep the counts."""
@@ -218,12 +227,24 @@ class CommandTable:
             self._count(backend, user, State.SENDING, count)
 
     def settled(
-        self, position: int, seq: int, at: str, reason: str, theirs: Mapping[str, Row | None], keys: Mapping[str, str]
+        self,
+        position: int,
+        state: State,
+        seq: int,
+        at: str,
+        reason: str,
+        theirs: Mapping[str, Row | None],
+        keys: Mapping[str, str],
     ) -> None:
+        """Put the command at `position` into `state`, which ends its life, and keep the counts."""
+        old, backend, user = self._run(
+            "SELECT state, backend, user FROM command WHERE position = ?", (position,)
+        ).fetchone()
         self._run(
-            "UPDATE command SET settled_seq = ?, settled_at = ?, reason = ?, theirs = ?, keys = ?, dismissed = 0, "
-            "next_try = NULL WHERE position = ?",
+            "UPDATE command SET state = ?, settled_seq = ?, settled_at = ?, reason = ?, theirs = ?, keys = ?, "
+            "dismissed = 0, next_try = NULL WHERE position = ?",
             (
+                state.value,
                 seq,
                 at,
                 reason,
@@ -232,6 +253,8 @@ class CommandTable:
                 position,
             ),
         )
+        self._count(backend, user, State(old), -1)
+        self._count(backend, user, state, 1)
 
     def tried(self, position: int, reason: str, next_try: str | None) -> None:
         self._run(
@@ -261,8 +284,13 @@ class CommandTable:
         return len(found)
 
     def _count(self, backend: str, user: str, state: State, by: int) -> None:
-        self._run(
+        self.counted[(state.value, backend, user)] += by
+
+    def write_counts(self) -> None:
+        """Write what the counts have changed by; part of every commit."""
+        self._run_many(
             "INSERT INTO command_count(state, backend, user, n) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET n = n + excluded.n",
-            (state.value, backend, user, by),
+            [(*which, by) for which, by in self.counted.items() if by],
         )
+        self.counted.clear()

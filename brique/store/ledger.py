@@ -7,7 +7,7 @@ after a refresh may have begun, so that this refresh does not put older rows ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -18,6 +18,10 @@ from brique.store.overlay import Laid
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+_listed = msgspec.json.Encoder().encode
+_FEW = 4  # so many keys are asked for one by one, which is faster than a set
+Over = tuple[list[Laid], bool]
+"""The changes laid over a key, in order, and whether a person must look at it."""
 
 
 def packed(row: Row | None) -> bytes | None:
@@ -33,7 +37,7 @@ class Ledger:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._run: Any = connection.execute  # SQLite's values have no static type
-        self._changes = connection.changes
+        self._run_many = connection.executemany
 
     def add(self, table: str, key: str, laid: Laid) -> None:
         self._run(
@@ -41,49 +45,71 @@ class Ledger:
             (table, key, laid.position, laid.ordinal, packed(laid.before), packed(laid.after)),
         )
 
-    def over(self, table: str, key: str) -> tuple[list[Laid], bool]:
-        """The changes laid over a key, in order, and whether a person must look at it."""
-        laid, marked = [], False
-        for position, ordinal, mark, before, after in self._run(
-            "SELECT position, ordinal, mark, before, after FROM overlay WHERE table_name = ? AND key = ? "
-            "ORDER BY position, ordinal",
-            (table, key),
+    def over_many(self, table: str, keys: Sequence[str]) -> dict[str, Over]:
+        """What is laid over each of these keys; keys with nothing are missing."""
+        found: dict[str, Over] = {}
+        for key, position, ordinal, mark, before, after in self._of_keys(
+            "SELECT o.key, position, ordinal, mark, before, after FROM {keys} overlay o "
+            "WHERE o.table_name = ? AND o.key = {key} ORDER BY o.key, position, ordinal",
+            table,
+            keys,
         ):
+            laid, marked = found.get(key) or ([], False)
             if mark:
                 marked = True
             else:
                 laid.append(Laid(position, ordinal, unpacked(before), unpacked(after)))
-        return laid, marked
+            found[key] = (laid, marked)
+        return found
 
-    def keys_of(self, position: int) -> list[tuple[str, str]]:
-        """(table, key) of what the command at `position` has laid or marked, each once."""
-        found = self._run("SELECT DISTINCT table_name, key FROM overlay WHERE position = ?", (position,))
-        return [(table, key) for table, key in found]
+    def _of_keys(self, query: str, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The records of `query` for these keys of a table: a few one by one, many as a set."""
+        if len(keys) > _FEW:
+            text = _listed(keys).decode()
+            query = query.format(keys="json_each(?) AS j CROSS JOIN", key="j.value")
+            yield from self._run(query, (text, table)).fetchall()
+            return
+        query = query.format(keys="", key="?")
+        for key in keys:
+            yield from self._run(query, (table, key)).fetchall()
 
     def keys_in(self, table: str) -> set[str]:
         """Keys of a table with anything laid over them or marked."""
         return {key for (key,) in self._run("SELECT DISTINCT key FROM overlay WHERE table_name = ?", (table,))}
 
-    def settled(self, position: int, seq: int | None) -> None:
-        self._run("UPDATE overlay SET settled_seq = ? WHERE position = ?", (seq, position))
+    def settled(self, position: int, seq: int) -> list[tuple[str, str]]:
+        """What the command has laid is applied since settlement number `seq`; the (table, key) it was laid over."""
+        return self._with_keys("UPDATE overlay SET settled_seq = ? WHERE position = ?", (seq, position))
 
-    def lift(self, position: int) -> None:
-        self._run("DELETE FROM overlay WHERE position = ?", (position,))
+    def lift(self, position: int) -> list[tuple[str, str]]:
+        """Lift what the command has laid or marked; the (table, key) it was laid over."""
+        return self._with_keys("DELETE FROM overlay WHERE position = ?", (position,))
 
-    def mark(self, position: int) -> None:
-        self._run("UPDATE overlay SET mark = 1, settled_seq = NULL WHERE position = ?", (position,))
+    def mark(self, position: int) -> list[tuple[str, str]]:
+        """Lift what the command has laid, but mark its rows; their (table, key)."""
+        return self._with_keys("UPDATE overlay SET mark = 1, settled_seq = NULL WHERE position = ?", (position,))
 
-    def lift_applied(self, position: int) -> list[tuple[str, str]]:
-        """Lift what an applied command has laid; the (table, key) it was laid over."""
+    def _with_keys(self, statement: str, bound: tuple[Any, ...]) -> list[tuple[str, str]]:
+        found = self._run(f"{statement} RETURNING table_name, key", bound).fetchall()
+        return list(dict.fromkeys(found))
+
+    def lift_applied(self, positions: Collection[int]) -> list[tuple[str, str]]:
+        """Lift what these commands, as far as they are applied, have laid; the (table, key) it was laid over."""
         found = self._run(
-            "DELETE FROM overlay WHERE position = ? AND settled_seq IS NOT NULL RETURNING table_name, key", (position,)
+            "DELETE FROM overlay WHERE position IN (SELECT value FROM json_each(?)) AND settled_seq IS NOT NULL "
+            "RETURNING table_name, key",
+            (_listed(list(positions)).decode(),),
         ).fetchall()
-        return [(table, key) for table, key in found]
+        return list(dict.fromkeys(found))
 
-    def lift_applied_over(self, table: str, key: str) -> bool:
-        """Lift what applied commands have laid over a key; whether there was any."""
-        self._run("DELETE FROM overlay WHERE table_name = ? AND key = ? AND settled_seq IS NOT NULL", (table, key))
-        return bool(self._changes())
+    def lift_applied_over(self, table: str, keys: Collection[str]) -> list[str]:
+        """Lift what applied commands have laid over these keys; those over which there was any."""
+        found = self._run(
+            "DELETE FROM overlay WHERE table_name = ? AND key IN (SELECT value FROM json_each(?)) "
+            "AND settled_seq IS NOT NULL RETURNING key",
+            (table, _listed(list(keys)).decode()),
+        ).fetchall()
+        return list(dict.fromkeys(key for (key,) in found))
 
     def lift_settled(self, table: str, upto: int) -> set[str]:
         """Lift what commands applied by settlement number `upto` have laid in `table`; the keys."""
@@ -97,14 +123,19 @@ class Ledger:
         row = self._run("SELECT base FROM shadow WHERE table_name = ? AND key = ?", (table, key)).fetchone()
         return (True, unpacked(row[0])) if row else (False, None)
 
-    def shade(self, table: str, key: str, base: Row | None) -> None:
-        self._run(
+    def shadows(self, table: str, keys: Sequence[str]) -> dict[str, Row | None]:
+        """The source row of each of these keys that has a shadow."""
+        query = "SELECT s.key, base FROM {keys} shadow s WHERE s.table_name = ? AND s.key = {key}"
+        return {key: unpacked(base) for key, base in self._of_keys(query, table, keys)}
+
+    def shade_many(self, table: str, bases: Iterable[tuple[str, Row | None]]) -> None:
+        self._run_many(
             "INSERT INTO shadow(table_name, key, base) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET base = excluded.base",
-            (table, key, packed(base)),
+            [(table, key, packed(base)) for key, base in bases],
         )
 
-    def unshade(self, table: str, key: str) -> None:
-        self._run("DELETE FROM shadow WHERE table_name = ? AND key = ?", (table, key))
+    def unshade_many(self, table: str, keys: Iterable[str]) -> None:
+        self._run_many("DELETE FROM shadow WHERE table_name = ? AND key = ?", [(table, key) for key in keys])
 
     def unshade_all(self, table: str) -> None:
         self._run("DELETE FROM shadow WHERE table_name = ?", (table,))
@@ -131,12 +162,11 @@ class Ledger:
         self._run("DELETE FROM renamed WHERE table_name = ? AND old = ?", (table, old))
 
     def freshen(self, keys: Iterable[tuple[str, str]], seq: int) -> None:
-        for table, key in keys:
-            self._run(
-                "INSERT INTO fresh(table_name, key, seq) VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
-                (table, key, seq),
-            )
+        self._run_many(
+            "INSERT INTO fresh(table_name, key, seq) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
+            [(table, key, seq) for table, key in keys],
+        )
 
     def fresh_since(self, table: str, began: int) -> set[str]:
         """Keys read back after settlement number `began`."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import apsw
+import msgspec
 
 from brique.schema import Row, Value
 from brique.store import search
 from brique.store.layout import Layout, quoted
+
+_FEW = 4  # so many keys are asked for one by one, which is faster than a set
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,12 @@ class Rows:
         self._run: Any = connection.execute  # SQLite's values have no static type
         self._names = layout.spec.names
         self._by_key = f"{layout.select} WHERE _key = ?"
+        self._by_keys = f"{layout.select} WHERE _key IN (SELECT value FROM json_each(?))"  # noqa: S608
 
     @cached_property
     def _insert(self) -> str:
-        holes = ", ".join("?" * (len(self._names) + 3))
-        return f"INSERT INTO {self.layout.table}(_key, _version, _pending, {self.layout.columns}) VALUES ({holes})"  # noqa: S608
+        holes = ", ".join("?" * (len(self._names) + 4))
+        return f"INSERT INTO {self.layout.table}(_id, _key, _version, _pending, {self.layout.columns}) VALUES ({holes})"  # noqa: S608
 
     def stored(self, record: tuple[Any, ...]) -> StoredRow:
         """A record of `layout.select` as a row."""
@@ -47,10 +52,32 @@ class Rows:
         record = self._run(self._by_key, (key,)).fetchone()
         return self.stored(record) if record else None
 
-    def insert(self, key: str, version: int, pending: int, values: Row) -> None:
-        cells = [values.get(name) for name in self._names]
-        self._connection.execute(self._insert, (key, version, pending, *cells))
-        self._find(self._connection.last_insert_rowid(), values)
+    def get_many(self, keys: Sequence[str]) -> dict[str, StoredRow]:
+        """The rows of these keys; those that are not there are missing."""
+        if len(keys) > _FEW:
+            listed = msgspec.json.encode(keys).decode()
+            return {row.key: row for row in map(self.stored, self._run(self._by_keys, (listed,)).fetchall())}
+        found = ((key, self.get(key)) for key in keys)
+        return {key: row for key, row in found if row is not None}
+
+    def insert_many(self, records: Sequence[tuple[str, int, int, Row]]) -> None:
+        """Add rows: key, version, pending, values."""
+        if not records:
+            return
+        last = self._run(f"SELECT max(_id) FROM {self.layout.table}").fetchone()[0] or 0  # noqa: S608
+        self._connection.executemany(
+            self._insert,
+            [
+                (last + place, key, version, pending, *map(values.get, self._names))
+                for place, (key, version, pending, values) in enumerate(records, 1)
+            ],
+        )
+        if self.layout.searchable:
+            texts = ((last + place, self._document(record[3])) for place, record in enumerate(records, 1))
+            self._connection.executemany(
+                f"INSERT INTO {self.layout.search}(rowid, text) VALUES (?, ?)",  # noqa: S608
+                [(identity, text) for identity, text in texts if text],
+            )
 
     def update(self, row: StoredRow, version: int, pending: int, values: Row) -> None:
         """Write what differs between `row`, as it is, and `values`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -15,25 +14,16 @@ from brique.schema import Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
+from brique.store.folding import Folding
 from brique.store.ledger import Ledger, packed
-from brique.store.overlay import fold, laid_of
+from brique.store.overlay import laid_of
 from brique.store.representations import Representations
-from brique.store.rows import Rows, StoredRow, same_row
+from brique.store.rows import StoredRow, same_row
 
 if TYPE_CHECKING:
     from brique.store.writer import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(slots=True)
-class _Touched:
-    seq: int
-    before: Row | None
-    pending_before: int
-    after: Row | None
-    pending_after: int
-    origin: int | None
 
 
 def _whole(method: F) -> F:
@@ -67,25 +57,21 @@ class Tx:
         self._run: Any = store.connection.execute  # SQLite's values have no static type
         self._table = CommandTable(store.connection)
         self._ledger = Ledger(store.connection)
-        self._touched: dict[tuple[str, str], _Touched] = {}
-        self._rows_more: dict[str, int] = {}
+        self._folding = Folding(store, self._ledger)
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
     @_whole
     def lay(self, position: int, command: Command) -> None:
         """Insert the command, kept, and lay its changes over the copy. Does nothing for a position already there."""
-        if self._table.state(position) is not None:
+        if not self._table.add(position, command):
             return
-        self._table.add(position, command)
         self._lay_changes(position, self.commands.renewed(command))
 
     def _lay_changes(self, position: int, command: Command) -> None:
-        keys: dict[tuple[str, str], None] = {}
         for change, laid in zip(command.changes, laid_of(position, command.changes), strict=True):
             self._ledger.add(change.table, change.key, laid)
-            keys[(change.table, change.key)] = None
-        self._recompute_all(keys, origin=position)
+        self._folding.again(((change.table, change.key) for change in command.changes), position)
 
     @_whole
     def settle(
@@ -103,27 +89,22 @@ class Tx:
         Refused, conflict, unknown: lifted, and the rows marked until `dismiss`. Withdrawn: lifted.
         `theirs`: rows as the backend has them, by "table/key". Raises NotFound for a position that is not there.
         """
-        old = self._known(position)
         if not state.settled:
             raise ValueError(f"{state} does not end a command")
+        old = self._known(position)
         if old is state:
             return
         keys = keys or {}
         seq = self._store.next_settlement()
-        touched = dict.fromkeys(self._ledger.keys_of(position))
-        self._table.move(position, state)
-        self._table.settled(position, seq, stamp(self._store.clock.now()), reason, theirs or {}, keys)
-        touched.update(dict.fromkeys(self._rename(position, keys)))
-        if state is State.APPLIED:
-            if not old.settled:
-                self._ledger.settled(position, seq)
-            else:
-                self._ledger.lift(position)
-        elif state is State.WITHDRAWN:
-            self._ledger.lift(position)
+        self._table.settled(position, state, seq, self._store.stamp_now(), reason, theirs or {}, keys)
+        self._folding.again(self._rename(position, keys), position)
+        if state is State.APPLIED and not old.settled:
+            touched = self._ledger.settled(position, seq)
+        elif state in (State.APPLIED, State.WITHDRAWN):
+            touched = self._ledger.lift(position)
         else:
-            self._ledger.mark(position)
-        self._recompute_all(touched, origin=position)
+            touched = self._ledger.mark(position)
+        self._folding.again(touched, position)
 
     def state_of(self, position: int) -> State | None:
         """Where the command at `position` is in its life; None when it is not there."""
@@ -183,8 +164,7 @@ class Tx:
             self._table.move(position, State.KEPT)
         if state is not State.APPLIED:
             return
-        touched = dict.fromkeys(self._ledger.keys_of(position))
-        self._ledger.lift(position)
+        self._folding.again(self._ledger.lift(position), position)
         self._table.move(position, State.KEPT)
         self._table.reopened(position)
         stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
@@ -192,7 +172,6 @@ class Tx:
         for change in command.changes:
             if change.before is None:
                 self._ledger.forget_name(change.table, change.key)
-        self._recompute_all(touched, origin=position)
         self._lay_changes(position, self.commands.renewed(command))
 
     @_whole
@@ -200,10 +179,8 @@ class Tx:
         """A person has dealt with a refused, conflicting or unknown command: its rows bear no mark any more."""
         if not self._known(position).needs_person:
             return
-        touched = self._ledger.keys_of(position)
         self._table.dismiss(position)
-        self._ledger.lift(position)
-        self._recompute_all(dict.fromkeys(touched), origin=position)
+        self._folding.again(self._ledger.lift(position), position)
 
     @_whole
     def forget_settled(self, before: datetime, limit: int = 1000) -> int:
@@ -227,33 +204,25 @@ class Tx:
         are newer and stay. Without it every row counts as newest.
         """
         rows = self._store.rows(table)
-        special = self._ledger.keys_in(table)
+        special = self._ledger.keys_in(table) | self._folding.waits(table)
         newer = self._ledger.fresh_since(table, began) if began is not None else frozenset()
-        for key, row in upserts:
+        given: list[tuple[str, Row | None]] = [*upserts, *((key, None) for key in deletes)]
+        for key, row in given:
             if key in newer:
                 continue
             if key in special:
-                self._recompute(table, key, base=row, based=True)
+                self._folding.rebase(table, key, row)
                 continue
             current = rows.get(key)
-            if current is None or not same_row(current.values, row):
-                self._write(rows, key, current, row, 0)
-        for key in deletes:
-            if key in newer:
-                continue
-            if key in special:
-                self._recompute(table, key, base=None, based=True)
-            elif (current := rows.get(key)) is not None:
-                self._write(rows, key, current, None, 0)
+            if current is None or row is None or not same_row(current.values, row):
+                self._folding.put(rows, key, current, row)
 
     @_whole
     def read_back(self, table: str, keys: Collection[str]) -> None:
         """The source rows of these keys, just taken over, were read one by one after all that was applied by now: what
         applied commands have laid over them goes, and a refresh that had begun before leaves them as they are."""
-        seq = self._store.next_settlement()
-        self._ledger.freshen(((table, key) for key in keys), seq)
-        lifted = [key for key in keys if self._ledger.lift_applied_over(table, key)]
-        self._recompute_all({(table, key): None for key in lifted}, origin=None)
+        self._ledger.freshen(((table, key) for key in keys), self._store.next_settlement())
+        self._folding.again((table, key) for key in self._ledger.lift_applied_over(table, keys))
 
     @_whole
     def let_go(self, tables: Collection[str], began: int) -> None:
@@ -261,17 +230,15 @@ class Tx:
         for table in tables:
             keys = self._ledger.lift_settled(table, began)
             self._ledger.unfreshen(table, began)
-            self._recompute_all({(table, key): None for key in sorted(keys)}, origin=None)
+            self._folding.again((table, key) for key in sorted(keys))
 
     @_whole
     def let_go_of(self, positions: Sequence[int]) -> None:
         """Lift what these applied commands have laid: their rows were read back and taken over."""
-        touched: dict[tuple[str, str], None] = {}
-        for position in positions:
-            touched.update(dict.fromkeys(self._ledger.lift_applied(position)))
+        touched = self._ledger.lift_applied(positions)
         if touched:
             self._ledger.freshen(touched, self._store.next_settlement())
-            self._recompute_all(touched, origin=None)
+            self._folding.again(touched)
 
     # -- what is known of backends and the store ----------------------------------------------------------------------
 
@@ -327,14 +294,11 @@ class Tx:
     @property
     def changes(self) -> list[RowChange]:
         """The rows changed so far in this transaction, each once, in the order in which they were first touched."""
-        return [
-            RowChange(table, key, t.before, t.after, t.pending_before, t.pending_after, t.seq)
-            for (table, key), t in self._touched.items()
-            if table not in self.reloaded and (t.pending_before != t.pending_after or not same_row(t.before, t.after))
-        ]
+        return self._folding.changes(self.reloaded)
 
     def row(self, table: str, key: str) -> StoredRow | None:
         """The visible row as this transaction has it so far."""
+        self._folding.settle()
         return self._store.rows(table).get(self.commands.real_key(table, key))
 
     @contextmanager
@@ -342,99 +306,41 @@ class Tx:
         """A part of the transaction that may fail alone: an exception undoes it, is raised, and spoils nothing."""
         if self.spoiled:
             raise RuntimeError("this transaction has failed and can only be rolled back")
-        kept = dict(self._touched), dict(self._rows_more), set(self.reloaded), self._store.counters()
+        self._folding.settle()
+        folding = self._folding
+        kept = dict(folding.touched), dict(folding.rows_more), set(self.reloaded), self._store.counters()
+        counted = self._table.counted.copy()
         self._run("SAVEPOINT attempt")
         try:
             yield
+            folding.settle()
         except BaseException:
             self._run("ROLLBACK TO attempt; RELEASE attempt")
-            self._touched, self._rows_more, self.reloaded, counters = kept
+            folding.drop()
+            folding.touched, folding.rows_more, self.reloaded, counters = kept
+            self._table.counted = counted
             self._store.set_counters(counters)
             self.spoiled = False
             raise
         self._run("RELEASE attempt")
 
-    def _recompute_all(self, keys: Mapping[tuple[str, str], None], *, origin: int | None) -> None:
-        for table, key in keys:
-            self._recompute(table, key, origin=origin)
-
-    def _recompute(
-        self, table: str, key: str, *, base: Row | None = None, based: bool = False, origin: int | None = None
-    ) -> None:
-        """Fold the visible row of a key anew; over `base` when `based`, else over the source row that is known."""
-        if table not in self._store.specs:
-            return
-        rows = self._store.rows(table)
-        current = rows.get(key)
-        shaded, shadow = self._ledger.shadow(table, key)
-        if not based:
-            base = shadow if shaded else (current.values if current else None)
-        laid, marked = self._ledger.over(table, key)
-        if laid and (not shaded or not same_row(base, shadow)):
-            self._ledger.shade(table, key, base)
-        elif shaded and not laid:
-            self._ledger.unshade(table, key)
-        visible = fold(base, laid, rows.layout.spec.names)
-        self._write(rows, key, current, visible, 2 if marked else int(bool(laid)), origin)
-
-    def _write(
-        self,
-        rows: Rows,
-        key: str,
-        current: StoredRow | None,
-        values: Row | None,
-        pending: int,
-        origin: int | None = None,
-    ) -> None:
-        table = rows.layout.spec.name
-        if values is not None:
-            values = {name: values.get(name) for name in rows.layout.spec.names}
-        if current is None and values is None:
-            return
-        if current is not None and values is not None:
-            if current.pending == pending and same_row(current.values, values):
-                return
-            rows.update(current, self._touch(table, key, current, values, pending, origin), pending, values)
-        elif values is not None:
-            rows.insert(key, self._touch(table, key, current, values, pending, origin), pending, values)
-            self._rows_more[table] = self._rows_more.get(table, 0) + 1
-        elif current is not None:
-            self._touch(table, key, current, None, 0, origin)
-            rows.delete(current)
-            self._rows_more[table] = self._rows_more.get(table, 0) - 1
-
-    def _touch(
-        self, table: str, key: str, current: StoredRow | None, after: Row | None, pending: int, origin: int | None
-    ) -> int:
-        pending_after = pending if after is not None else 0
-        known = self._touched.get((table, key))
-        if known is None:
-            before, mark = (current.values, current.pending) if current else (None, 0)
-            seq = self._store.next_seq()
-            self._touched[(table, key)] = _Touched(seq, before, mark, after, pending_after, origin)
-            return seq
-        # A new object: `attempt` keeps the old ones to go back to.
-        self._touched[(table, key)] = _Touched(
-            known.seq, known.before, known.pending_before, after, pending_after, origin or known.origin
-        )
-        return known.seq
-
     def replaced(self, table: str) -> None:
         """Another generation of `table` counts from now on: lay pending changes over its rows."""
-        self._rows_more.pop(table, None)
         self.reloaded.add(table)
         self._ledger.unshade_all(table)
-        for key in sorted(self._ledger.keys_in(table)):
-            self._recompute(table, key)
+        self._folding.restart(table, sorted(self._ledger.keys_in(table)))
 
     def finish(self) -> None:
         """Write counts and the change log; part of the commit."""
-        for table, more in self._rows_more.items():
+        self._folding.settle()
+        self._table.write_counts()
+        self._store.write_settlement()
+        for table, more in self._folding.rows_more.items():
             self._run("UPDATE table_state SET rows = rows + ? WHERE table_name = ?", (more, table))
-        at = stamp(self._store.clock.now())
+        at = self._store.stamp_now()
         records: list[tuple[Any, ...]] = [
             (t.seq, table, key, packed(t.before), packed(t.after), at, t.origin, t.pending_before, t.pending_after)
-            for (table, key), t in self._touched.items()
+            for (table, key), t in self._folding.touched.items()
             if table not in self.reloaded
         ]
         records = records[-self._store.change_log_rows_max :]

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from brique import errors
-from brique.clock import Clock
+from brique.clock import Clock, stamp
 from brique.schema import TableSpec
 from brique.store import connection as connections
 from brique.store.changes import RowChange
@@ -64,6 +64,7 @@ class Store:
         self.connection.set_wal_hook(self._note_wal)
         self._seq = self._number("SELECT max(seq) FROM change")
         self._settlement = self._number("SELECT value FROM meta WHERE name = 'settlement'")
+        self._settlement_kept = self._settlement
         self._log_floor = self._number("SELECT min(seq) FROM change")
         self._sweep()
         self._adopt()
@@ -267,21 +268,31 @@ class Store:
     def next_settlement(self) -> int:
         """The next settlement number: later settlements have higher ones."""
         self._settlement += 1
-        self.connection.execute(
-            "INSERT INTO meta(name, value) VALUES ('settlement', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            (self._settlement,),
-        )
         return self._settlement
+
+    def write_settlement(self) -> None:
+        """Keep the settlement number for the next start; part of every commit."""
+        if self._settlement != self._settlement_kept:
+            self.connection.execute(
+                "INSERT INTO meta(name, value) VALUES ('settlement', ?) "
+                "ON CONFLICT DO UPDATE SET value = excluded.value",
+                (self._settlement,),
+            )
+            self._settlement_kept = self._settlement
+
+    def stamp_now(self) -> str:
+        """This moment as the store writes it."""
+        return stamp(self.clock.now())
 
     def settled_seq(self) -> int:
         """The settlement number by now: what a refresh that begins to read its source now takes as `began`."""
         return self._settlement
 
-    def counters(self) -> tuple[int, int, int]:
-        return self._seq, self._settlement, self._log_floor
+    def counters(self) -> tuple[int, int, int, int]:
+        return self._seq, self._settlement, self._settlement_kept, self._log_floor
 
-    def set_counters(self, counters: tuple[int, int, int]) -> None:
-        self._seq, self._settlement, self._log_floor = counters
+    def set_counters(self, counters: tuple[int, int, int, int]) -> None:
+        self._seq, self._settlement, self._settlement_kept, self._log_floor = counters
 
     def trim_changes(self, _tx: Tx) -> None:
         """Keep the change log within its limit."""

@@ -1,0 +1,185 @@
+"""Visible rows, folded anew where something under or over them has changed: many at once, late in the transaction.
+
+Theory of operation. Whatever touches a row only says so (`again`, `rebase`); the row is folded once, when somebody
+looks (`settled_rows`, `changes`) or when the transaction ends. A report that settles a thousand commands therefore
+writes each of its rows once, and asks SQLite set by set. Until a key is folded its shadow stays as it was: a source
+row is in the shadow when there is one, else it is the visible row itself, whatever happened to the overlay meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brique.schema import Row
+from brique.store.changes import RowChange
+from brique.store.ledger import Ledger, Over
+from brique.store.overlay import fold
+from brique.store.rows import Rows, StoredRow, same_row
+
+if TYPE_CHECKING:
+    from brique.store.writer import Store
+
+_NOTHING: Over = ([], False)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A row changed in this transaction: as it was before, as it is now, by which command."""
+
+    seq: int
+    before: Row | None
+    pending_before: int
+    after: Row | None
+    pending_after: int
+    origin: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """Why a row is folded anew: `based` when `base` is its source row from now on."""
+
+    origin: int | None = None
+    based: bool = False
+    base: Row | None = None
+
+
+@dataclass(slots=True)
+class _Writes:
+    """What folding the rows of one table comes to."""
+
+    inserts: list[tuple[str, int, int, Row]]
+    shaded: list[tuple[str, Row | None]]
+    unshaded: list[str]
+
+
+class Folding:
+    """The rows of one transaction that need folding, and those that it has changed."""
+
+    def __init__(self, store: Store, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._again: dict[str, dict[str, _Again]] = {}
+        self.touched: dict[tuple[str, str], Touched] = {}
+        self.rows_more: dict[str, int] = {}
+
+    def again(self, keys: Iterable[tuple[str, str]], origin: int | None = None) -> None:
+        """Fold these rows (table, key) anew before anybody sees them; `origin` is the command that it is for."""
+        for table, key in keys:
+            if table in self._store.specs:
+                waiting = self._again.setdefault(table, {})
+                known = waiting.get(key)
+                if known is None:
+                    waiting[key] = _Again(origin)
+                elif origin is not None:
+                    waiting[key] = _Again(origin, known.based, known.base)
+
+    def rebase(self, table: str, key: str, base: Row | None) -> None:
+        """Take `base` for the source row of this key from now on, and fold the row anew."""
+        waiting = self._again.setdefault(table, {})
+        known = waiting.get(key)
+        waiting[key] = _Again(known.origin if known else None, True, base)
+
+    def waits(self, table: str) -> set[str]:
+        """The keys of a table that are to be folded anew."""
+        return set(self._again.get(table, ()))
+
+    def restart(self, table: str, keys: Iterable[str]) -> None:
+        """All rows of `table` were replaced by those of another generation: only `keys` are to be folded over them."""
+        self.rows_more.pop(table, None)
+        self._again[table] = {key: _Again() for key in keys}
+
+    def put(self, rows: Rows, key: str, current: StoredRow | None, values: Row | None) -> None:
+        """Write a source row that has nothing laid over it, or take it away."""
+        inserts: list[tuple[str, int, int, Row]] = []
+        self._write(rows, key, current, values, 0, None, inserts)
+        rows.insert_many(inserts)
+
+    def drop(self) -> None:
+        """Forget what waits: it was undone."""
+        self._again.clear()
+
+    def settle(self) -> None:
+        """Fold all that waits."""
+        while self._again:
+            table, waiting = self._again.popitem()
+            self._fold_table(table, waiting)
+
+    def _fold_table(self, table: str, waiting: dict[str, _Again]) -> None:
+        rows = self._store.rows(table)
+        keys = list(waiting)
+        current = rows.get_many(keys)
+        shadows = self._ledger.shadows(table, keys)
+        over = self._ledger.over_many(table, keys)
+        writes = _Writes([], [], [])
+        names = rows.layout.spec.names
+        for key, again in waiting.items():
+            row = current.get(key)
+            shaded = key in shadows
+            if again.based:
+                base = again.base
+            elif shaded:
+                base = shadows[key]
+            else:
+                base = row.values if row else None
+            laid, marked = over.get(key, _NOTHING)
+            if laid and not (shaded and same_row(base, shadows[key])):
+                writes.shaded.append((key, base))
+            elif shaded and not laid:
+                writes.unshaded.append(key)
+            visible = fold(base, laid, names)
+            self._write(rows, key, row, visible, 2 if marked else int(bool(laid)), again.origin, writes.inserts)
+        self._ledger.shade_many(table, writes.shaded)
+        self._ledger.unshade_many(table, writes.unshaded)
+        rows.insert_many(writes.inserts)
+
+    def _write(
+        self,
+        rows: Rows,
+        key: str,
+        current: StoredRow | None,
+        values: Row | None,
+        pending: int,
+        origin: int | None,
+        inserts: list[tuple[str, int, int, Row]],
+    ) -> None:
+        """Bring the row from `current` to `values`; one that is new is only added to `inserts`."""
+        if current is None and values is None:
+            return
+        table = rows.layout.spec.name
+        if values is None:
+            assert current is not None
+            self._touch(table, key, current, None, 0, origin)
+            rows.delete(current)
+            self.rows_more[table] = self.rows_more.get(table, 0) - 1
+            return
+        values = {name: values.get(name) for name in rows.layout.spec.names}
+        if current is None:
+            inserts.append((key, self._touch(table, key, None, values, pending, origin), pending, values))
+            self.rows_more[table] = self.rows_more.get(table, 0) + 1
+        elif current.pending != pending or not same_row(current.values, values):
+            rows.update(current, self._touch(table, key, current, values, pending, origin), pending, values)
+
+    def _touch(
+        self, table: str, key: str, current: StoredRow | None, after: Row | None, pending: int, origin: int | None
+    ) -> int:
+        known = self.touched.get((table, key))
+        if known is None:
+            before, mark = (current.values, current.pending) if current else (None, 0)
+            known = Touched(self._store.next_seq(), before, mark, after, pending, origin)
+        else:
+            before, mark = known.before, known.pending_before
+            known = Touched(known.seq, before, mark, after, pending, origin or known.origin)
+        self.touched[(table, key)] = known
+        return known.seq
+
+    def changes(self, reloaded: set[str]) -> list[RowChange]:
+        """The rows changed so far, each once, in the order in which they were first touched; tables in `reloaded` are
+        left out."""
+        self.settle()
+        return [
+            RowChange(table, key, t.before, t.after, t.pending_before, t.pending_after, t.seq)
+            for (table, key), t in self.touched.items()
+            if table not in reloaded and (t.pending_before != t.pending_after or not same_row(t.before, t.after))
+        ]
