@@ -13,7 +13,9 @@ from brique.schema import Row, State, Value
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, StoredCommand
+from brique.store.deeds import Deed, Deeds
 from brique.store.ledger import unpacked
+from brique.store.outbox import Beside, Group, Outbox
 from brique.store.representations import Representations
 from brique.store.snapshots import Snapshots
 from brique.store.states import BackendState, TableState
@@ -93,12 +95,36 @@ class Bulletin(Snapshots):
         limit: int = 50,
         after: int | None = None,
         dismissed: bool | None = None,
+        table: str | None = None,
+        fingerprint: str | None = None,
     ) -> list[StoredCommand]:
         """Commands, newest first; `after` is the position of the last one of the page before."""
         with self.snapshot():
-            return Commands(self._db).outbox(
-                states, user=user, backend=backend, limit=limit, before=after, dismissed=dismissed
+            return Outbox(self._db).find(
+                states,
+                user=user,
+                backend=backend,
+                table=table,
+                fingerprint=fingerprint,
+                limit=limit,
+                before=after,
+                dismissed=dismissed,
             )
+
+    def command_groups(self, user: str | None = None, backend: str | None = None, limit: int = 50) -> list[Group]:
+        """Commands that need a person, by what went wrong with them."""
+        with self.snapshot():
+            return Outbox(self._db).groups(user=user, backend=backend, limit=limit)
+
+    def beside(self, item: StoredCommand) -> Beside:
+        """What waits for a command, and what it waits for."""
+        with self.snapshot():
+            return Outbox(self._db).beside(item)
+
+    def deeds(self, positions: Collection[int]) -> dict[int, list[Deed]]:
+        """What people have done about these commands, oldest first; those without any are missing."""
+        with self.snapshot():
+            return Deeds(self._db).of(positions)
 
     def pending_for(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
         """Commands of a backend that are not settled, oldest first, past a position."""

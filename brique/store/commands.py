@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import apsw
 import msgspec
 
 from brique.schema import PENDING, Command, Row, State, decode_command, encode_command
+from brique.store.deeds import fingerprint
 
 WAITING = (State.KEPT, State.SENDING)
 NEEDS_PERSON = tuple(state for state in State if state.needs_person)
@@ -19,6 +20,14 @@ _FIELDS = "position, state, reason, tries, next_try, settled_seq, settled_at, di
 
 def _listed(positions: Sequence[int]) -> str:
     return msgspec.json.encode(list(positions)).decode()
+
+
+def tables_of(command: Command) -> str:
+    """The names of the tables that a command changes, one a line."""
+    changes = command.changes
+    if len(changes) == 1:
+        return changes[0].table
+    return "\n".join(sorted({change.table for change in changes}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +81,12 @@ class Commands:
         tail = "WHERE backend = ? AND state = 'applied' AND position > ? ORDER BY position LIMIT ?"
         return list(self._select(tail, (backend, after, limit)))
 
-    def outbox(
-        self,
-        states: Collection[State] = (),
-        *,
-        user: str | None = None,
-        backend: str | None = None,
-        limit: int = 50,
-        before: int | None = None,
-        dismissed: bool | None = None,
-    ) -> list[StoredCommand]:
-        """Commands, newest first, older than position `before`; no `states` means all."""
-        where: list[str] = ["1"]
-        bound: list[str | int] = []
-        if states:
-            where.append(f"state IN ({', '.join('?' * len(states))})")
-            bound += [state.value for state in states]
-        for column, value in (("user", user), ("backend", backend), ("dismissed", dismissed)):
-            if value is not None:
-                where.append(f"{column} = ?")
-                bound.append(value if isinstance(value, str) else int(value))
-        if before is not None:
-            where.append("position < ?")
-            bound.append(before)
-        tail = f"WHERE {' AND '.join(where)} ORDER BY position DESC LIMIT ?"
-        return list(self._select(tail, (*bound, limit)))
+    def those(self, positions: Sequence[int]) -> list[StoredCommand]:
+        """The commands at these positions, newest first."""
+        if not positions:
+            return []
+        tail = "WHERE position IN (SELECT value FROM json_each(?)) ORDER BY position DESC"
+        return list(self._select(tail, (_listed(positions),)))
 
     def touching(self, table: str, key: str, limit: int = 50) -> list[StoredCommand]:
         """Commands whose changes are laid over this row or mark it, oldest first."""
@@ -184,12 +174,27 @@ class CommandTable:
         row = self._run("SELECT state FROM command WHERE position = ?", (position,)).fetchone()
         return State(row[0]) if row else None
 
+    def states(self, positions: Sequence[int]) -> dict[int, State]:
+        found = self._run(
+            "SELECT position, state FROM command WHERE position IN (SELECT value FROM json_each(?))",
+            (_listed(positions),),
+        )
+        return {position: State(state) for position, state in found}
+
     def add(self, position: int, command: Command) -> bool:
         """Note a command, kept; False, and nothing done, when there is one at `position` already."""
         self._run(
-            "INSERT INTO command(position, id, backend, user, at, state, payload) VALUES (?, ?, ?, ?, ?, 'kept', ?) "
-            "ON CONFLICT(position) DO NOTHING",
-            (position, command.id, command.backend, command.user, command.at, encode_command(command)),
+            "INSERT INTO command(position, id, backend, user, at, state, tables, payload) "
+            "VALUES (?, ?, ?, ?, ?, 'kept', ?, ?) ON CONFLICT(position) DO NOTHING",
+            (
+                position,
+                command.id,
+                command.backend,
+                command.user,
+                command.at,
+                tables_of(command),
+                encode_command(command),
+            ),
         )
         if not self._changes():
             return False
@@ -241,13 +246,14 @@ class CommandTable:
             "SELECT state, backend, user FROM command WHERE position = ?", (position,)
         ).fetchone()
         self._run(
-            "UPDATE command SET state = ?, settled_seq = ?, settled_at = ?, reason = ?, theirs = ?, keys = ?, "
-            "dismissed = 0, next_try = NULL WHERE position = ?",
+            "UPDATE command SET state = ?, settled_seq = ?, settled_at = ?, reason = ?, fingerprint = ?, theirs = ?, "
+            "keys = ?, dismissed = 0, next_try = NULL WHERE position = ?",
             (
                 state.value,
                 seq,
                 at,
                 reason,
+                f"{state}.{backend}.{fingerprint(reason)}" if state.needs_person else "",
                 msgspec.msgpack.encode(dict(theirs)) if theirs else None,
                 msgspec.msgpack.encode(dict(keys)) if keys else None,
                 position,
@@ -255,6 +261,27 @@ class CommandTable:
         )
         self._count(backend, user, State(old), -1)
         self._count(backend, user, state, 1)
+
+    def applied(self, positions: Sequence[int], seq: int, at: str) -> list[int]:
+        """Put those that have not settled into the state `applied`, many at once; their positions."""
+        ended = self.waiting(positions)
+        found = self._run(
+            "UPDATE command SET state = 'applied', settled_seq = ?, settled_at = ?, reason = '', theirs = NULL, "
+            "keys = NULL, dismissed = 0, next_try = NULL WHERE position IN (SELECT value FROM json_each(?)) "
+            "RETURNING position, backend, user",
+            (seq, at, _listed(list(ended))),
+        ).fetchall()
+        for (backend, user, old), count in Counter((b, u, ended[p]) for p, b, u in found).items():
+            self._count(backend, user, old, -count)
+            self._count(backend, user, State.APPLIED, count)
+        return list(ended)
+
+    def name(self, keys: Sequence[tuple[int, Mapping[str, str]]]) -> None:
+        """Note the real keys that the backend gave to rows of these commands."""
+        self._run_many(
+            "UPDATE command SET keys = ? WHERE position = ?",
+            [(msgspec.msgpack.encode(dict(given)), position) for position, given in keys],
+        )
 
     def tried(self, position: int, reason: str, next_try: str | None) -> None:
         self._run(
@@ -280,11 +307,27 @@ class CommandTable:
         ).fetchall()
         for position, backend, user, state in found:
             self._run("DELETE FROM command WHERE position = ?", (position,))
+            self._run("DELETE FROM deed WHERE position = ?", (position,))
             self._count(backend, user, State(state), -1)
         return len(found)
 
     def _count(self, backend: str, user: str, state: State, by: int) -> None:
         self.counted[(state.value, backend, user)] += by
+
+    def describe_all(self) -> None:
+        """Note the tables and the cause of commands that an older brique has kept."""
+        records = self._run("SELECT position, state, backend, reason, payload FROM command").fetchall()
+        self._run_many(
+            "UPDATE command SET tables = ?, fingerprint = ? WHERE position = ?",
+            [
+                (
+                    tables_of(decode_command(payload)),
+                    f"{state}.{backend}.{fingerprint(reason)}" if State(state).needs_person else "",
+                    position,
+                )
+                for position, state, backend, reason, payload in records
+            ],
+        )
 
     def write_counts(self) -> None:
         """Write what the counts have changed by; part of every commit."""

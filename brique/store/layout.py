@@ -16,10 +16,28 @@ import msgspec
 
 from brique.schema import Column, Kind, TableSpec
 
-FORMAT = 1
+FORMAT = 2
 """Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
 
-META = """
+_DEEDS = """
+CREATE TABLE deed(
+  seq INTEGER, position INTEGER, at TEXT NOT NULL, what TEXT NOT NULL, by TEXT NOT NULL, origin TEXT NOT NULL,
+  address TEXT NOT NULL, other TEXT NOT NULL, PRIMARY KEY(seq, position)
+) WITHOUT ROWID;
+CREATE INDEX deed_command ON deed(position, what);
+CREATE INDEX command_failed ON command(fingerprint, dismissed, user, backend, state, position) WHERE fingerprint <> '';
+"""
+UPGRADES = {
+    1: """
+ALTER TABLE command ADD COLUMN tables TEXT NOT NULL DEFAULT '';
+ALTER TABLE command ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
+"""
+    + _DEEDS
+}
+"""What makes the next layout of each older one."""
+
+META = (
+    """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE table_state(
   table_name TEXT PRIMARY KEY, generation INTEGER NOT NULL, loaded INTEGER NOT NULL DEFAULT 0,
@@ -42,7 +60,7 @@ CREATE TABLE command(
   position INTEGER PRIMARY KEY, id TEXT NOT NULL, backend TEXT NOT NULL, user TEXT NOT NULL, at TEXT NOT NULL,
   state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, next_try TEXT,
   settled_seq INTEGER, settled_at TEXT, dismissed INTEGER NOT NULL DEFAULT 0, theirs BLOB, keys BLOB,
-  payload BLOB NOT NULL
+  tables TEXT NOT NULL DEFAULT '', fingerprint TEXT NOT NULL DEFAULT '', payload BLOB NOT NULL
 );
 CREATE INDEX command_id ON command(id);
 CREATE INDEX command_user ON command(user, position);
@@ -75,6 +93,8 @@ CREATE TABLE dependency(
 ) WITHOUT ROWID;
 CREATE INDEX dependency_of ON dependency(name, arguments);
 """
+    + _DEEDS
+)
 
 
 def quoted(name: str) -> str:

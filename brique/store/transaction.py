@@ -14,6 +14,7 @@ from brique.schema import Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
+from brique.store.deeds import Deeds
 from brique.store.folding import Folding
 from brique.store.ledger import Ledger, packed
 from brique.store.overlay import laid_of
@@ -49,10 +50,13 @@ class Tx:
 
     def __init__(self, store: Store) -> None:
         self.spoiled = False
+        self.now = stamp(store.clock.now())
+        """When the transaction began, as the store writes it."""
         self.reloaded: set[str] = set()
         """Tables whose rows were all replaced in this transaction: `changes` does not list their rows."""
         self.representations = Representations(store.connection)
         self.commands = Commands(store.connection)
+        self.deeds = Deeds(store.connection)
         self._store = store
         self._run: Any = store.connection.execute  # SQLite's values have no static type
         self._table = CommandTable(store.connection)
@@ -96,7 +100,7 @@ class Tx:
             return
         keys = keys or {}
         seq = self._store.next_settlement()
-        self._table.settled(position, state, seq, self._store.stamp_now(), reason, theirs or {}, keys)
+        self._table.settled(position, state, seq, self.now, reason, theirs or {}, keys)
         self._folding.again(self._rename(position, keys), position)
         if state is State.APPLIED and not old.settled:
             touched = self._ledger.settled(position, seq)
@@ -106,9 +110,35 @@ class Tx:
             touched = self._ledger.mark(position)
         self._folding.again(touched, position)
 
+    @_whole
+    def applied(self, keys: Mapping[int, Mapping[str, str]], shown: Collection[int] = ()) -> list[int]:
+        """End the lives of many commands at once, as applied. `keys`: by position, the real keys of temporary ones.
+
+        What those in `shown` have laid goes with it: their rows are taken over in this transaction. Positions that are
+        not there, or whose command has ended, are left alone; the others are returned.
+        """
+        seq = self._store.next_settlement()
+        ended = self._table.applied(list(keys), seq, self.now)
+        named = [position for position in ended if keys[position]]
+        self._table.name([(position, keys[position]) for position in named])
+        for position in named:
+            self._folding.again(self._rename(position, keys[position]), position)
+        gone = [position for position in ended if position in shown]
+        stay = [position for position in ended if position not in shown]
+        for position in stay:
+            self._folding.again(self._ledger.settled(position, seq), position)
+        touched = self._ledger.lift_many(gone)
+        self._ledger.freshen(touched, seq)
+        self._folding.again(touched)
+        return ended
+
     def state_of(self, position: int) -> State | None:
         """Where the command at `position` is in its life; None when it is not there."""
         return self._table.state(position)
+
+    def states_of(self, positions: Sequence[int]) -> dict[int, State]:
+        """Where these commands are in their lives; those that are not there are missing."""
+        return self._table.states(positions)
 
     def _known(self, position: int) -> State:
         state = self._table.state(position)
@@ -337,7 +367,7 @@ class Tx:
         self._store.write_settlement()
         for table, more in self._folding.rows_more.items():
             self._run("UPDATE table_state SET rows = rows + ? WHERE table_name = ?", (more, table))
-        at = self._store.stamp_now()
+        at = self.now
         records: list[tuple[Any, ...]] = [
             (t.seq, table, key, packed(t.before), packed(t.after), at, t.origin, t.pending_before, t.pending_after)
             for (table, key), t in self._folding.touched.items()

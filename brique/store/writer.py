@@ -11,11 +11,12 @@ from pathlib import Path
 import apsw
 
 from brique import errors
-from brique.clock import Clock, stamp
+from brique.clock import Clock
 from brique.schema import TableSpec
 from brique.store import connection as connections
 from brique.store.changes import RowChange
-from brique.store.layout import FORMAT, META, Layout, quoted, shape
+from brique.store.commands import CommandTable
+from brique.store.layout import FORMAT, META, UPGRADES, Layout, quoted, shape
 from brique.store.ledger import Ledger
 from brique.store.load import Load
 from brique.store.reader import Reader
@@ -77,6 +78,9 @@ class Store:
         found = self._number("PRAGMA user_version")
         if found == FORMAT:
             return
+        if found in UPGRADES:
+            self._upgrade(found)
+            return
         if found or self._number("SELECT count(*) FROM sqlite_schema"):
             raise errors.BadConfiguration(
                 f"{self.path} has format {found}, this brique writes {FORMAT}.",
@@ -86,6 +90,15 @@ class Store:
             self.connection.execute(META)
             self.connection.execute("INSERT INTO meta(name, value) VALUES ('stream_id', ?)", (secrets.token_hex(8),))
             self.connection.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _upgrade(self, found: int) -> None:
+        """Bring a store of an older layout to this one, in one transaction."""
+        with self.connection:
+            while found in UPGRADES:
+                self.connection.execute(UPGRADES[found])
+                found += 1
+            CommandTable(self.connection).describe_all()
+            self.connection.execute(f"PRAGMA user_version={found}")
 
     def _number(self, query: str) -> int:
         row = connections.first(self.connection, query)
@@ -279,10 +292,6 @@ class Store:
                 (self._settlement,),
             )
             self._settlement_kept = self._settlement
-
-    def stamp_now(self) -> str:
-        """This moment as the store writes it."""
-        return stamp(self.clock.now())
 
     def settled_seq(self) -> int:
         """The settlement number by now: what a refresh that begins to read its source now takes as `began`."""
