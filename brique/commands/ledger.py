@@ -29,10 +29,12 @@ _CATCH_UP_BATCH = 500
 
 @dataclass(frozen=True)
 class Give:
-    """Keep `command`. `token` makes it once only for its user ("" for none)."""
+    """Keep `command`. `token` makes it once only for its user ("" for none). `followers` are kept with it, all or
+    none, right behind it: the mails that it asks for."""
 
     command: Command
     token: str = ""
+    followers: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,9 @@ class Ledger:
         with self.store.transaction() as tx:
             shown = tx.commands.at(record.position)
         state = State.KEPT if shown is None else shown.state
-        change = command.changes[0]
         facts = {"id": command.id, "position": record.position, "state": str(state), "digest": command.digest}
-        return {**facts, "table": change.table, "key": change.key}
+        first = command.changes[0] if command.changes else None
+        return {**facts, "table": first.table if first else "", "key": first.key if first else ""}
 
     def _shown_upto(self) -> int:
         with self.store.transaction() as tx:
@@ -217,6 +219,7 @@ class Ledger:
         if token:
             tokens[token] = plan
         plan.entries.append((journal.Given(give.command), token))
+        plan.entries += [(journal.Given(follower), "") for follower in give.followers]
 
     def _plan_move(self, tx: Tx, plan: _Plan, move: Move, states: dict[int, State]) -> None:
         now = self._state(tx, move.position, states)
@@ -226,19 +229,16 @@ class Ledger:
         plan.entries.append((entry, ""))
 
     def _plan_report(self, tx: Tx, plan: _Plan, report: Report, states: dict[int, State]) -> None:
+        now = self._now()
+        states.update(tx.states_of([item.position for item in report.outcomes if item.position not in states]))
         for outcome in report.outcomes:
-            now = self._state(tx, outcome.position, states)
-            if not life.may_move(now, outcome.state):
-                log.warning("command %d is %s and was reported %s", outcome.position, now, outcome.state)
+            known = self._state(tx, outcome.position, states)
+            if not life.may_move(known, outcome.state):
+                log.warning("command %d is %s and was reported %s", outcome.position, known, outcome.state)
                 continue
             states[outcome.position] = outcome.state
             entry = journal.Moved(
-                outcome.position,
-                outcome.state,
-                self._now(),
-                reason=outcome.reason,
-                theirs=outcome.theirs,
-                keys=outcome.keys,
+                outcome.position, outcome.state, now, reason=outcome.reason, theirs=outcome.theirs, keys=outcome.keys
             )
             plan.entries.append((entry, ""))
 
@@ -261,14 +261,17 @@ class Ledger:
     def _state(self, tx: Tx, position: int, states: dict[int, State]) -> State:
         if position in states:
             return states[position]
-        known = tx.commands.at(position)
+        known = tx.state_of(position)
         if known is None:
             raise NotFound(f"There is no command at position {position}.")
-        return known.state
+        return known
 
     def _carry_out(self, tx: Tx, plan: _Plan) -> None:
-        for position, (entry, _) in zip(plan.positions, plan.entries, strict=False):
-            self._show(tx, position, entry)
+        if isinstance(plan.request, Report):
+            self._end(tx, plan, set(plan.request.shown))
+        else:
+            for position, (entry, _) in zip(plan.positions, plan.entries, strict=False):
+                self._show(tx, position, entry)
         if isinstance(plan.request, Report):
             for table, rows in plan.request.rows.items():
                 upserts = [(key, row) for key, row in rows.items() if row is not None]
@@ -283,6 +286,17 @@ class Ledger:
             plan.answer = Receipt(plan.same_as.request.command.id, plan.same_as.positions[0], duplicate=True)
         elif isinstance(plan.request, Give) and plan.answer is None:
             plan.answer = Receipt(plan.request.command.id, plan.positions[0])
+
+    def _end(self, tx: Tx, plan: _Plan, shown: set[int]) -> None:
+        """Bring the outcomes of a report into the store: those that were simply applied together."""
+        applied: dict[int, dict[str, str]] = {}
+        for entry, _ in plan.entries:
+            if isinstance(entry, journal.Moved) and entry.state is State.APPLIED and not entry.reason:
+                applied[entry.position] = entry.keys
+        ended = set(tx.applied(applied, shown)) if applied else set()
+        for position, (entry, _) in zip(plan.positions, plan.entries, strict=True):
+            if not (isinstance(entry, journal.Moved) and entry.position in ended):
+                self._show(tx, position, entry)
 
     def _show(self, tx: Tx, position: int, entry: journal.Entry) -> None:
         """Bring one entry into the store. What it speaks of may be gone: forgotten after its time, or a table that

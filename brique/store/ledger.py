@@ -85,6 +85,13 @@ class Ledger:
         """Lift what the command has laid or marked; the (table, key) it was laid over."""
         return self._with_keys("DELETE FROM overlay WHERE position = ?", (position,))
 
+    def lift_many(self, positions: Collection[int]) -> list[tuple[str, str]]:
+        """Lift what these commands have laid or marked; the (table, key) it was laid over."""
+        return self._with_keys(
+            "DELETE FROM overlay WHERE position IN (SELECT value FROM json_each(?))",
+            (_listed(list(positions)).decode(),),
+        )
+
     def mark(self, position: int) -> list[tuple[str, str]]:
         """Lift what the command has laid, but mark its rows; their (table, key)."""
         return self._with_keys("UPDATE overlay SET mark = 1, settled_seq = NULL WHERE position = ?", (position,))
