@@ -127,6 +127,8 @@ class Outbox:
             "next_try": item.next_try,
             "replaces": command.replaces or None,
             "rows": [{"table": change.table, "key": self._key(copy, change)} for change in command.changes[:100]],
+            "effects": [effect.name for effect in command.effects],
+            "after": list(command.after),
         }
         if whole:
             shown["changes"] = [self._change(copy, item, change) for change in command.changes]

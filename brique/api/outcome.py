@@ -122,9 +122,8 @@ class Outcomes:
 
 def _settled_badly(item: StoredCommand) -> Refusal | Conflict:
     """The fault of a command that the backend has not taken."""
-    change = item.command.changes[0]
     at_backend = dict(item.theirs or {})
-    place = next(iter(at_backend), f"{change.table}/{change.key}")
+    place = next(iter(at_backend), next((f"{c.table}/{c.key}" for c in item.command.changes), "/"))
     table, _slash, key = place.partition("/")
     facts: dict[str, Any] = {"receipt": item.command.id, "table": table, "key": key, "theirs": at_backend.get(place)}
     if item.state is State.CONFLICT:

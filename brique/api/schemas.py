@@ -223,6 +223,8 @@ def shared() -> dict[str, Schema]:
         "at": text, "backend": text, "origin": text, "state": state, "settled_at": maybe,
         "dismissed": {"type": "boolean"}, "reason": text, "tries": {"type": "integer"}, "next_try": maybe,
         "replaces": maybe, "rows": {"type": "array", "items": row_of},
+        "effects": {"type": "array", "items": {"type": "string"}},
+        "after": {"type": "array", "items": {"type": "string"}},
     }  # fmt: skip
     change = _object({"table": text, "key": text, "before": values, "after": values, "theirs": values}, "table", "key")
     whole = _object(receipt | {"changes": {"type": "array", "items": change}}, *receipt)

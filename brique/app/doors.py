@@ -11,7 +11,7 @@ from brique.app.roles import open_accounts
 from brique.app.run_file import Run, read_run
 from brique.app.sources import look
 from brique.http import Accounts
-from brique.schema import State, slug, write_python
+from brique.schema import Command, State, slug, write_python
 from brique.store import Reader, StoredCommand
 
 
@@ -58,10 +58,16 @@ def _plain(item: StoredCommand) -> dict[str, Any]:
         "at": command.at,
         "user": command.user,
         "backend": command.backend,
-        "what": f"{command.name} " + ", ".join(f"{change.table}/{change.key}" for change in command.changes),
+        "what": f"{command.name} " + ", ".join(_asked(command)),
         "tries": item.tries,
         "reason": item.reason,
     }
+
+
+def _asked(command: Command) -> list[str]:
+    """The rows that a command changes, and what it calls beside."""
+    rows = [f"{change.table}/{change.key}" for change in command.changes]
+    return rows + [f"{effect.name}()" for effect in command.effects]
 
 
 def written(what: str, url: str, title: str) -> str:

@@ -2,7 +2,7 @@
 
 | method | payload | does |
 | --- | --- | --- |
-| give | command, token, wait_ms | keeps a command; waits up to `wait_ms` for its end |
+| give | command, token, followers, wait_ms | keeps a command; waits up to `wait_ms` for its end |
 | known | user, token | what a token has given before |
 | move, dismiss | position, ... | a person's decision |
 | claim | waiting, for_good | what may be sent: nobody can withdraw it from now on |
@@ -111,9 +111,11 @@ class Engine:
 
     async def _give(self, payload: dict[str, Any]) -> dict[str, Any]:
         command = decode_command(payload["command"])
-        receipt = await asyncio.wrap_future(self.writer.ask(Give(command, payload.get("token", ""))))
+        followers = tuple(map(decode_command, payload.get("followers", ())))
+        receipt = await asyncio.wrap_future(self.writer.ask(Give(command, payload.get("token", ""), followers)))
         assert isinstance(receipt, Receipt)
-        self.broadcast("commands", {"backend": command.backend})
+        for backend in {command.backend, *(follower.backend for follower in followers)}:
+            self.broadcast("commands", {"backend": backend})
         state = await self._wait(receipt.position, payload.get("wait_ms", 0))
         return {
             "id": receipt.id,

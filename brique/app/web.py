@@ -140,6 +140,7 @@ class Web:
             random_bits=secrets.randbits,
             wait_ms=self.settings.settle_wait_ms,
             write_db=self._write_db,
+            backends=tuple(declared.backends),
         )
         return Parts(
             title=declared.title,

@@ -2,7 +2,7 @@
 
 from brique.commands import check, journal
 from brique.commands.claims import Claims
-from brique.commands.custom import CommandSpec, Parameter, backend_of, command_spec, run, stored
+from brique.commands.custom import CommandSpec, Parameter, Wish, backend_of, command_spec, run, stored, wish_of
 from brique.commands.desk import Answer, Author, Desk, may
 from brique.commands.ledger import Claim, Claimed, Dismiss, Give, Ledger, LedgerAnswer, Move, Receipt, Release, Request
 from brique.commands.life import MOVES, check_move, may_move
@@ -34,6 +34,7 @@ __all__ = [
     "Report",
     "Request",
     "Waiting",
+    "Wish",
     "backend_of",
     "check",
     "check_move",
@@ -46,4 +47,5 @@ __all__ = [
     "report_to_payload",
     "run",
     "stored",
+    "wish_of",
 ]

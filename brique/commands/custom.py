@@ -4,7 +4,8 @@
     def ship(db, order: Order, carrier: str): ...
 
 The function runs on the copy when the command is given. It changes nothing itself: `db.update(...)` and its like are
-collected as changes, kept in the spool like any form's, and sent to the backend by replay.
+collected as changes, kept in the spool like any form's, and sent to the backend by replay. So are `db.call(...)`, in
+the transaction of the changes, and `db.mail(...)`, a command of its own that waits until this one has been applied.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from brique.errors import BadConfiguration, BadInput
-from brique.schema import Change, Kind, Row, Table, TableSpec, Value, from_python, label
+from brique.schema import Change, Effect, Kind, Row, Table, TableSpec, Value, from_python, label
 from brique.store import WriteDb
 
 _KINDS: dict[object, Kind] = {
@@ -99,10 +100,33 @@ def _plain(hint: Any) -> tuple[Any, bool]:
     return hint, False
 
 
-def run(spec: CommandSpec, db: WriteDb, arguments: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The changes that the command asks for. `arguments` are Python values, row keys for rows.
+@dataclass(frozen=True)
+class Wish:
+    """What a command asks for: changes and calls of `backend`, and mails of `mail_backend`, each sent on its own once
+    the rest has been applied."""
 
-    Raises BadInput by field, Refused by the command's own rule, NotFound for a row that is not there.
+    backend: str = ""
+    changes: tuple[Change, ...] = ()
+    calls: tuple[Effect, ...] = ()
+    mail_backend: str = ""
+    mails: tuple[Effect, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.calls or self.mails)
+
+
+def run(
+    spec: CommandSpec,
+    db: WriteDb,
+    arguments: Mapping[str, Any],
+    specs: Mapping[str, TableSpec],
+    backends: Collection[str] = (),
+) -> Wish:
+    """What the command asks for. `arguments` are Python values, row keys for rows; `backends` those that may be
+    called (none: not checked).
+
+    Raises BadInput by field, Refused by the command's own rule, NotFound for a row that is not there,
+    BadConfiguration when it asks for what cannot be one transaction.
     """
     values: dict[str, Any] = {}
     faults: dict[str, str] = {}
@@ -124,7 +148,36 @@ def run(spec: CommandSpec, db: WriteDb, arguments: Mapping[str, Any]) -> tuple[C
     if faults:
         raise BadInput("Some fields need another value.", fields=faults)
     spec.function(db, **values)
-    return tuple(db.changes)
+    return wish_of(db, specs, backends)
+
+
+def wish_of(db: WriteDb, specs: Mapping[str, TableSpec], backends: Collection[str] = ()) -> Wish:
+    """What `db` has collected, as one wish. Raises BadConfiguration."""
+    changes = tuple(db.changes)
+    backend = backend_of(changes, specs)
+    named = {asked.backend for asked in db.calls if asked.backend}
+    if backend:
+        named.add(backend)
+    if len(named) > 1:
+        raise BadConfiguration(
+            f"a command changes and calls one backend, this one {', '.join(sorted(named))}",
+            try_this="split it into one command for each backend",
+        )
+    if db.calls and not named:
+        raise BadConfiguration(
+            f"{db.calls[0].effect.name}: a command that changes no row has to say which backend it calls",
+            try_this=f'db.call("{db.calls[0].effect.name}", backend="...")',
+        )
+    wanted = next(iter(named), "")
+    if backends and wanted and wanted not in backends:
+        raise BadConfiguration(f"there is no backend {wanted}", try_this=f"one of {', '.join(sorted(backends))}")
+    return Wish(
+        backend=wanted,
+        changes=changes,
+        calls=tuple(asked.effect for asked in db.calls),
+        mail_backend=db.mails[0].backend if db.mails else "",
+        mails=tuple(asked.effect for asked in db.mails),
+    )
 
 
 def stored(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Value]:
@@ -144,4 +197,4 @@ def backend_of(changes: tuple[Change, ...], specs: Mapping[str, TableSpec]) -> s
     return names.pop() if names else ""
 
 
-__all__ = ["CommandSpec", "Parameter", "Row", "backend_of", "command_spec", "run", "stored"]
+__all__ = ["CommandSpec", "Parameter", "Row", "Wish", "backend_of", "command_spec", "run", "stored", "wish_of"]

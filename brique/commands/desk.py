@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from anyio import to_thread
+from msgspec import structs
 
 from brique.channel import AsyncCaller
 from brique.clock import Clock, stamp
 from brique.commands import check, custom
-from brique.commands.custom import CommandSpec
+from brique.commands.custom import CommandSpec, Wish
 from brique.commands.receipts import receipt
 from brique.errors import NotAllowed, NotFound, Refused, TokenReused
-from brique.schema import Change, Command, Row, State, TableSpec, encode_command
+from brique.schema import Change, Command, Effect, Row, State, TableSpec, encode_command
 from brique.store import Reader, StoredCommand, WriteDb
 
 Checked = TypeVar("Checked")
+MAIL = "mail"
+"""The name of the commands that send the mails which another command asks for."""
+_MAIL_LABEL = "Mail:"
+_LABEL_MAX = 120
 
 
 class Author(Protocol):
@@ -38,7 +43,7 @@ class Answer:
     """What became of a command so far: its receipt, and its state after a short wait.
 
     `duplicate`: it had been given before, under the same token. `key` is the row's (a temporary one while the
-    backend has not numbered it).
+    backend has not numbered it); table and key are "" of a command that changes no row.
     """
 
     id: str
@@ -73,8 +78,10 @@ class Desk:
         random_bits: Callable[[int], int],
         wait_ms: int,
         write_db: Callable[[Reader, str, str], WriteDb],
+        backends: Collection[str] = (),
     ) -> None:
         self.caller, self.borrow, self.specs, self.commands = caller, borrow, specs, commands
+        self.backends = backends
         self.clock, self.random_bits, self.wait_ms = clock, random_bits, wait_ms
         self._write_db = write_db
 
@@ -147,14 +154,16 @@ class Desk:
             return known
         made = self.new_token()
 
-        def run() -> tuple[Change, ...]:
+        def run() -> Wish:
             with self.borrow() as reader, reader.snapshot():
-                return custom.run(spec, self._write_db(reader, made, author.name), arguments)
+                return custom.run(spec, self._write_db(reader, made, author.name), arguments, self.specs, self.backends)
 
-        changes = await to_thread.run_sync(run)
-        if not changes:
+        wish = await to_thread.run_sync(run)
+        if not wish:
             raise Refused("There is nothing to change.")
-        return await self._give(author, made, name, changes, token, origin, digest, label=spec.label, arguments=stored)
+        return await self._give(
+            author, made, name, wish.changes, token, origin, digest, label=spec.label, arguments=stored, wish=wish
+        )
 
     async def withdraw(self, author: Author, identity: str) -> None:
         """Take a command back that has not been sent. Raises Refused when it is too late."""
@@ -243,22 +252,29 @@ class Desk:
         label: str = "",
         arguments: Mapping[str, Any] | None = None,
         replaces: str = "",
+        wish: Wish | None = None,
     ) -> Answer:
+        wish = wish or Wish(custom.backend_of(changes, self.specs), changes)
+        alone = not (wish.changes or wish.calls)
         command = Command(
             id=identity,
             name=name,
             user=author.name,
             role=author.role,
             at=stamp(self.clock.now()),
-            backend=custom.backend_of(changes, self.specs),
+            backend=wish.mail_backend if alone else wish.backend,
             changes=changes,
             arguments=dict(arguments or {}),
             origin=origin,
             label=label,
             replaces=replaces,
             digest=digest,
+            effects=wish.mails[:1] if alone else wish.calls,
         )
-        payload = {"command": encode_command(command), "token": token, "wait_ms": self.wait_ms}
+        payload: dict[str, Any] = {"command": encode_command(command), "token": token, "wait_ms": self.wait_ms}
+        followers = [self._mail(command, mail, wish, alone=alone) for mail in wish.mails[alone:]]
+        if followers:
+            payload["followers"] = [encode_command(follower) for follower in followers]
         given = await self.caller.acall("give", payload)
         if given["duplicate"]:
             known = await self._known(author, token, digest)
@@ -268,8 +284,24 @@ class Desk:
             id=given["id"],
             position=given["position"],
             state=State(given["state"]),
-            table=changes[0].table,
-            key=changes[0].key,
+            table=changes[0].table if changes else "",
+            key=changes[0].key if changes else "",
+        )
+
+    def _mail(self, parent: Command, mail: Effect, wish: Wish, *, alone: bool) -> Command:
+        """A mail that `parent` asks for as a command of its own, which waits for the parent unless that is nothing but
+        a mail as well (`alone`)."""
+        return structs.replace(
+            parent,
+            id=self.new_token(),
+            name=MAIL,
+            backend=wish.mail_backend,
+            changes=(),
+            arguments={},
+            label=f"{_MAIL_LABEL} {mail.arguments.get('subject', '')}"[:_LABEL_MAX],
+            replaces="",
+            effects=(mail,),
+            after=() if alone else (parent.id,),
         )
 
 

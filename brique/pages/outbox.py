@@ -256,9 +256,10 @@ class Outbox:
 
     def _row_path(self, item: StoredCommand) -> str:
         """The page of the row that a command was about, else of its receipt."""
-        change = item.command.changes[0]
         with self.parts.borrow() as copy, copy.snapshot():
-            if change.table in self.parts.specs and len(item.command.changes) == 1:
+            for change in item.command.changes if len(item.command.changes) == 1 else ():
+                if change.table not in self.parts.specs:
+                    break
                 row = copy.row(change.table, change.key)
                 if row is not None:
                     return f"/tables/{change.table}/{row.key}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 
@@ -15,12 +16,13 @@ from brique.http import User, at
 from brique.pages.cells import Cells
 from brique.pages.format import DASH, Formats
 from brique.pages.parts import Parts
-from brique.schema import PENDING, Change, Row, State, TableSpec, Value, split_key
+from brique.schema import PENDING, Change, Effect, Row, State, TableSpec, Value, label, split_key
 from brique.views import Copy, StoredCommand, StoredRow, label_of
 
 _FIELDS_SHOWN_MAX = 4
 _ROWS_LISTED_MAX = 3
 _ROWS_SHOWN_MAX = 50
+_TEXT_SHOWN_MAX = 200
 
 
 def _(text: str) -> str:
@@ -47,7 +49,7 @@ REASONS = (
 )
 """What replay gives as reasons; whatever a backend says itself is shown as it said it."""
 _ORIGINS = {"form": _("by form"), "api": _("by the API"), "import": _("by import")}
-_NAMES = {"create": _("New row"), "update": _("Change"), "delete": _("Deletion")}
+_NAMES = {"create": _("New row"), "update": _("Change"), "delete": _("Deletion"), "mail": _("Mail")}
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Teller:
             state=self.t(state),
             kind="" if item.dismissed else kind,
             backend=(backend.label or backend.name) if backend else command.backend,
-            rows=tuple(self.row(change, whole=whole) for change in shown),
+            rows=(*(self.row(change, whole=whole) for change in shown), *map(self.effect, command.effects)),
             more_rows=len(command.changes) - len(shown),
             reason=self.t(item.reason) if item.reason else "",
             tries=item.tries,
@@ -155,6 +157,18 @@ class Teller:
             fields=tuple(shown),
             more=len(told) - len(shown),
         )
+
+    def effect(self, effect: Effect) -> RowStory:
+        """What the command asks for beside rows: a mail, the call of a procedure."""
+        given = [
+            (name, value)
+            for name, value in effect.arguments.items()
+            if value not in ("", None, []) and _is_plain(value)
+        ]
+        is_mail = effect.name == "send" and "subject" in effect.arguments
+        what = self.t(_("Mail") if is_mail else _("Call"))
+        fields = tuple(FieldStory(label(name), "", _short(value)) for name, value in given if name != "html")
+        return RowStory(what, "" if is_mail else effect.name, "", "", fields)
 
     def label(self, spec: TableSpec, change: Change) -> str:
         """The row's label: as the copy has it, else as the change says."""
@@ -289,6 +303,17 @@ def readable_key(key: str) -> str:
 def row_title(spec: TableSpec, key: str, label: str) -> str:
     """A row as the title of a page: its table and what it is called."""
     return " ".join(part for part in (spec.label, label or readable_key(key)) if part)
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, bytes) and not (isinstance(value, list) and any(isinstance(v, list) for v in value))
+
+
+def _short(value: Any) -> str:
+    """A value that an effect carries, as text of one line."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    line = " ".join(text.split())
+    return line if len(line) <= _TEXT_SHOWN_MAX else f"{line[: _TEXT_SHOWN_MAX - 1]}…"
 
 
 def _capital(text: str) -> str:

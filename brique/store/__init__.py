@@ -10,11 +10,14 @@ from brique.store.db import (
     KEY,
     PENDING_COLUMN,
     WHOLE,
+    Asked,
+    Attachment,
     Classes,
     Db,
     Forgetful,
     Groups,
     Known,
+    Letters,
     ReadDependency,
     Record,
     Recorder,
@@ -25,10 +28,12 @@ from brique.store.db import (
     seconds_of,
     spec_of,
 )
+from brique.store.deeds import Deed
 from brique.store.diff import Diff, diff
 from brique.store.labels import label_of
 from brique.store.layout import search_columns, sortable
 from brique.store.load import Load
+from brique.store.outbox import Beside, Group
 from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
 from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
 from brique.store.reader import Reader
@@ -46,16 +51,22 @@ __all__ = [
     "PENDING_COLUMN",
     "STATUS",
     "WHOLE",
+    "Asked",
+    "Attachment",
     "BackendState",
+    "Beside",
     "ChangesForgotten",
     "Classes",
     "Db",
+    "Deed",
     "Dependency",
     "Diff",
     "Filter",
     "Forgetful",
+    "Group",
     "Groups",
     "Known",
+    "Letters",
     "ListPage",
     "ListQuery",
     "Load",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from brique.errors import BadInput, NotAllowed, NotFound, Refused
-from brique.schema import PENDING, Change, Row, Table, TableSpec, join_key
+from brique.errors import BadConfiguration, BadInput, NotAllowed, NotFound, Refused
+from brique.schema import PENDING, Change, Effect, Row, Table, TableSpec, join_key
 from brique.store.db.access import Access, Stored
+from brique.store.db.effects import EFFECTS_MAX, Asked, Attachment, Letters, argument, recipients
 from brique.store.db.facade import Db
 from brique.store.db.record import spec_of, values_of
 from brique.store.db.where import key_parts, plain_value
@@ -18,14 +19,26 @@ CHANGES_MAX = 10_000
 
 
 class WriteDb(Db):
-    """A Db for one command, with the id `command_id`. `changes` is what it has asked for, in order.
+    """A Db for one command, with the id `command_id`. `changes`, `calls` and `mails` are what it has asked for, in
+    order; `letters` makes its mails (None: the intranet sends none).
 
-    `insert`, `update` and `delete` only collect; later reads of the same command show their effect.
+    `insert`, `update`, `delete`, `call` and `mail` only collect; later reads of the same command show its changes.
     """
 
-    def __init__(self, reader: Reader, specs: Mapping[str, TableSpec], *, command_id: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        specs: Mapping[str, TableSpec],
+        *,
+        command_id: str = "",
+        letters: Letters | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(reader, specs, **options)
         self.changes: list[Change] = []
+        self.calls: list[Asked] = []
+        self.mails: list[Asked] = []
+        self._letters = letters
         self._command_id = command_id
         self._overlay: dict[str, dict[str, Stored | None]] = {}
         self._unnumbered = 0
@@ -73,6 +86,56 @@ class WriteDb(Db):
             self._overlay.setdefault(access.spec.name, {})[row.row_key] = None
         else:
             self._overlay.get(access.spec.name, {}).pop(row.row_key, None)
+
+    def call(self, procedure: str, /, *, backend: str = "", **arguments: Any) -> None:
+        """Ask the backend to call `procedure` (a stored procedure, a program) with these arguments, in the
+        transaction of this command's changes. `backend` names it when the command changes nothing there."""
+        given = {name: argument(value) for name, value in arguments.items()}
+        self._ask_effect(self.calls, Asked(backend, Effect(procedure, given)))
+
+    def mail(
+        self,
+        to: Any,
+        template_or_subject: str,
+        /,
+        *,
+        cc: Any = (),
+        bcc: Any = (),
+        reply_to: str = "",
+        subject: str = "",
+        text: str = "",
+        html: str = "",
+        attachments: Sequence[Attachment] = (),
+        **values: Any,
+    ) -> None:
+        """Ask for a mail, sent once everything else of this command has been applied, and not at all when it is not.
+
+        `to`, `cc`, `bcc`: addresses, names of accounts, or rows that have an address; one or several. What follows
+        is the name of a template ("shipped.html"), which sees `values`, or the subject of a mail with this `text`.
+        Raises BadInput when an address or the size is not good.
+        """
+        if self._letters is None or not self._letters.backend:
+            raise BadConfiguration(
+                "This intranet sends no mail.", try_this='app.mail("smtp://server", sender="intranet@example.org")'
+            )
+        effect = self._letters.write(
+            template_or_subject,
+            to=recipients(to),
+            cc=recipients(cc),
+            bcc=recipients(bcc),
+            reply_to=reply_to,
+            subject=subject,
+            text=text,
+            html=html,
+            attachments=attachments,
+            values=values,
+        )
+        self._ask_effect(self.mails, Asked(self._letters.backend, effect))
+
+    def _ask_effect(self, asked: list[Asked], one: Asked) -> None:
+        if len(self.calls) + len(self.mails) >= EFFECTS_MAX:
+            raise BadInput(f"A command calls and mails at most {EFFECTS_MAX} times.")
+        asked.append(one)
 
     # inside
 
