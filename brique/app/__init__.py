@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from brique.app.inline import Inline
     from brique.app.intranet import Declared, Intranet
     from brique.app.observed import Observed
+    from brique.app.own import prepare_own
     from brique.app.roles import prepare_folder, run_backend, run_engine
     from brique.app.run_file import Run, check_run, read_run, write_run
     from brique.app.sources import url_of
@@ -21,6 +22,7 @@ _HOMES = {
     "inline": ("Inline",),
     "intranet": ("Declared", "Intranet"),
     "observed": ("Observed",),
+    "own": ("prepare_own",),
     "roles": ("prepare_folder", "run_backend", "run_engine"),
     "run_file": ("Run", "check_run", "read_run", "write_run"),
     "sources": ("url_of",),
@@ -38,6 +40,7 @@ __all__ = [
     "declared_of",
     "outbox_of",
     "prepare_folder",
+    "prepare_own",
     "read_run",
     "run_backend",
     "run_engine",

@@ -64,6 +64,9 @@ class BackendProcess:
             self.spec.url,
             timeout=settings.backend_timeout_seconds,
             connect_timeout=settings.backend_connect_seconds,
+            options=self.spec.options,
+            tables=tuple(self.specs.values()),
+            data=settings.data,
         )
         self.breaker = Breaker(
             clock,

@@ -18,6 +18,7 @@ from typing import Any
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared, Intranet
+from brique.app.own import prepare_own
 from brique.app.roles import open_accounts, prepare_folder, still_allowed
 from brique.app.web import Web
 from brique.channel import Direct
@@ -44,6 +45,7 @@ class Inline:
         self.settings = settings or Settings(data=data)
         self.clock = clock or SystemClock()
         prepare_folder(self.settings.data)
+        prepare_own(self.declared, self.settings.data, clock=self.clock)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self.engine = Engine(self.declared, self.settings, self.clock, self._broadcast)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from brique.commands import CommandSpec, command_spec
 from brique.errors import BadConfiguration, Refused
-from brique.schema import BackendSpec, Table, TableSpec, specs_of
+from brique.schema import NATIVE, OWN, BackendSpec, Table, TableSpec, specs_of
 from brique.views import View, view_of
 from brique.words import LANGUAGES
 
@@ -48,6 +49,8 @@ class Intranet:
     ) -> BackendSpec:
         """Say where data lives. `refresh` is the pause between two looks at it ("30s", "5m", or seconds); `marker`
         allows the one table `brique_cursor` there, which makes replay exactly-once."""
+        if name == NATIVE:
+            raise BadConfiguration(f"{name!r} is the name of brique's own tables", try_this="choose another")
         if name in self.backends:
             raise BadConfiguration(f"there are two backends named {name!r}")
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
@@ -60,14 +63,16 @@ class Intranet:
         """Serve a declared table; a decorator. Tables of a module are added by `add_tables`."""
         if cls not in self._classes:
             self._classes.append(cls)
+            if cls._declared["backend"] is OWN:
+                self.backends.setdefault(NATIVE, replace(OWN, label=self.title))
         return cls
 
     def add_tables(self, classes: Iterable[object]) -> None:
-        """Serve each Table class among `classes` that belongs to a backend of this intranet."""
+        """Serve each Table class among `classes` that belongs to a backend of this intranet, or to brique itself."""
         for cls in classes:
             if isinstance(cls, type) and issubclass(cls, Table) and cls is not Table:
                 backend = cls._declared.get("backend")
-                if any(backend is known for known in self.backends.values()):
+                if backend is OWN or any(backend is known for known in self.backends.values()):
                     self.table(cls)
 
     def infer(self, backend: BackendSpec, specs: tuple[TableSpec, ...]) -> None:

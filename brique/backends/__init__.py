@@ -2,6 +2,8 @@
 
 from brique.backends.choose import open_backend
 from brique.backends.faults import redact
+from brique.backends.native import NATIVE_FILE
+from brique.backends.native import make as make_native
 from brique.backends.protocol import (
     BATCH_ROWS,
     MARKER,
@@ -18,6 +20,7 @@ from brique.backends.protocol import (
 __all__ = [
     "BATCH_ROWS",
     "MARKER",
+    "NATIVE_FILE",
     "Abilities",
     "Applied",
     "Backend",
@@ -26,6 +29,7 @@ __all__ = [
     "Session",
     "Snapshot",
     "Tag",
+    "make_native",
     "open_backend",
     "redact",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from brique.backends.faults import redact
 from brique.backends.protocol import Backend
 from brique.backends.sqlite import SqliteBackend
 from brique.errors import BadConfiguration
+from brique.schema import TableSpec
 
 KNOWN = "sqlite:///file, postgresql://user@host/database, folder:path, or the path of a file or folder"
 _SQLITE_HEADER = b"SQLite format 3\x00"
@@ -23,10 +26,14 @@ def open_backend(
     connect_timeout: float = 3.0,
     read_timeout: float = 30.0,
     marker_schema: str = "",
+    options: Mapping[str, Any] | None = None,
+    tables: Sequence[TableSpec] = (),
+    data: Path | None = None,
 ) -> Backend:
     """The backend at `url`; nothing is connected yet.
 
     Seconds: `timeout` for one call, `connect_timeout` to connect, `read_timeout` for one batch of a long read.
+    `options` are those of its kind, `tables` what is declared in it, `data` the folder of brique's own files.
     `marker_schema`: where the marker table may be made (PostgreSQL; empty: the account's own).
     Raises BadConfiguration when no backend is known for `url`, or its file is not there.
     """
@@ -42,6 +49,10 @@ def open_backend(
             read_timeout=read_timeout,
             marker_schema=marker_schema,
         )
+    if scheme == "native":
+        from brique.backends.native import NATIVE_FILE, NativeBackend
+
+        return NativeBackend(name, (data or Path()) / NATIVE_FILE, timeout=timeout, read_timeout=read_timeout)
     if scheme == "sqlite":
         path, options = _sqlite_path(url)
         return SqliteBackend(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from brique.app import Run, check_run, declared_of, prepare_folder, setup_link, url_of, write_run
+from brique.app import Run, check_run, declared_of, prepare_folder, prepare_own, setup_link, url_of, write_run
 from brique.errors import BadConfiguration
 from brique.observe import configure_logs
 from brique.settings import Settings, load
@@ -54,6 +54,8 @@ def serve(run: Run, *, token: str = "") -> None:
     check_run(settings.data, run)
     declared = declared_of(run)
     prepare_folder(settings.data)
+    for statement in prepare_own(declared, settings.data):
+        click.echo(f"native.db: {statement}")
     write_run(settings.data, run)
     host, port = settings.address
     listeners = listeners_from_systemd(os.environ) or [open_listener(host, port)]

@@ -4,7 +4,7 @@ from brique.schema.catalogue import Catalogue, SourceColumn, SourceReference, So
 from brique.schema.command import Change, Command, Effect, Row, State
 from brique.schema.command import decode as decode_command
 from brique.schema.command import encode as encode_command
-from brique.schema.declare import BackendSpec, Table, column, key, old_date, padded, ref, specs_of
+from brique.schema.declare import OWN, BackendSpec, Table, column, key, old_date, padded, ref, specs_of
 from brique.schema.decoders import DECODERS, Decoder
 from brique.schema.infer import infer, suspected_references
 from brique.schema.keys import PENDING
@@ -12,11 +12,16 @@ from brique.schema.keys import join as join_key
 from brique.schema.keys import split as split_key
 from brique.schema.kinds import Kind, Value, fits, from_json, from_python, to_json, to_python
 from brique.schema.names import distinct, fold, label, slug
+from brique.schema.native import AS_STORED, NATIVE, NATIVE_URL, native_type
 from brique.schema.table import Column, Reference, TableSpec
 from brique.schema.write_python import write_python
 
 __all__ = [
+    "AS_STORED",
     "DECODERS",
+    "NATIVE",
+    "NATIVE_URL",
+    "OWN",
     "PENDING",
     "BackendSpec",
     "Catalogue",
@@ -47,6 +52,7 @@ __all__ = [
     "join_key",
     "key",
     "label",
+    "native_type",
     "old_date",
     "padded",
     "ref",

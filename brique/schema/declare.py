@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from brique.errors import BadConfiguration
 from brique.schema import names
 from brique.schema.decoders import DECODERS
 from brique.schema.kinds import Kind
+from brique.schema.native import NATIVE, NATIVE_URL, native_type
 from brique.schema.table import Column, Reference, TableSpec
 
 _KINDS: dict[object, Kind] = {
@@ -42,13 +43,19 @@ _KINDS: dict[object, Kind] = {
 @dataclass(frozen=True)
 class BackendSpec:
     """A system outside. `refresh_seconds` is the pause between two refreshes; `marker` allows the one marker table
-    `brique_cursor` in it, which makes replay exactly-once; `only` names the tables to serve (all when empty)."""
+    `brique_cursor` in it, which makes replay exactly-once. `options` are those of its kind (credentials, senders):
+    never shown."""
 
     name: str
     url: str = field(repr=False)
     refresh_seconds: float = 30.0
     marker: bool = False
     label: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+
+OWN = BackendSpec(NATIVE, NATIVE_URL, marker=True)
+"""Where tables declared without a backend are: in brique's own folder."""
 
 
 class Declared:
@@ -83,9 +90,14 @@ def column(
     decoder: str = "",
     generated: bool = False,
     defaulted: bool = False,
+    default: Any = None,
+    unique: bool = False,
     help: str = "",  # noqa: A002
 ) -> Any:
-    """A column; `source` is its name in the backend when it differs from the attribute's."""
+    """A column; `source` is its name in the backend when it differs from the attribute's.
+
+    `unique`: no two rows hold the same. `default`, of native tables only: what a new row holds when nothing is given.
+    """
     options = locals().copy()
     return Declared((options.pop("source"),), **options)
 
@@ -116,16 +128,20 @@ def padded(source: str = "", **options: Any) -> Any:
 class Table:
     """Base of declared tables. An instance is one row, read from the copy; its values are Python values.
 
-    Class arguments: `backend`, then `source` and `schema` (its name there), `label`, `help`, `read_only` (a reason),
-    `label_columns`, `list_columns`, `is_view`.
+    Class arguments: `backend` (none: brique keeps the table itself), then `source` and `schema` (its name there),
+    `label`, `help`, `read_only` (a reason), `label_columns`, `list_columns`, `is_view`, `unique` (tuples of columns
+    that together are unique).
     """
 
     _declared: ClassVar[dict[str, Any]] = {}
     _fields: ClassVar[dict[str, Declared]] = {}
 
-    def __init_subclass__(cls, *, backend: BackendSpec, source: str = "", schema: str = "", **options: Any) -> None:
+    def __init_subclass__(
+        cls, *, backend: BackendSpec = OWN, source: str = "", schema: str = "", **options: Any
+    ) -> None:
         super().__init_subclass__()
-        unknown = set(options) - {"label", "help", "read_only", "label_columns", "list_columns", "is_view", "name"}
+        known = {"label", "help", "read_only", "label_columns", "list_columns", "is_view", "name", "unique"}
+        unknown = set(options) - known
         if unknown:
             raise BadConfiguration(f"class {cls.__name__}: {', '.join(sorted(unknown))} is not a table option")
         cls._declared = {"backend": backend, "source": source or cls.__name__, "schema": schema, **options}
@@ -236,6 +252,8 @@ def _spec(cls: type[Table], hints: dict[type[Table], dict[str, Any]], table_name
         if declared.is_key:
             key_names.append(name)
     told = cls._declared
+    if told["backend"] is OWN:
+        columns = _native(cls, columns, key_names)
     read_only = told.get("read_only", "") or ("" if key_names else "It has no key, so that a row cannot be told apart.")
     return TableSpec(
         name=table_names[cls],
@@ -251,7 +269,37 @@ def _spec(cls: type[Table], hints: dict[type[Table], dict[str, Any]], table_name
         read_only=read_only,
         is_view=bool(told.get("is_view", False)),
         help=told.get("help", ""),
+        unique=_unique(cls, columns),
     )
+
+
+def _native(cls: type[Table], columns: list[Column], key_names: list[str]) -> list[Column]:
+    """The columns of a table that brique owns: with their types, and a single integer key numbered by it."""
+    if not key_names:
+        raise BadConfiguration(
+            f"class {cls.__name__} has no backend and no key",
+            try_this="give it a key, id: int = key(), or say where it is: class ...(Table, backend=erp)",
+        )
+    made = []
+    for one in columns:
+        is_numbered = (
+            key_names == [one.name] and one.kind is Kind.INTEGER and not cls._fields[one.name].is_ref
+        ) or one.default is not None
+        made.append(replace(one, source_type=native_type(one), defaulted=one.defaulted or is_numbered))
+    return made
+
+
+def _unique(cls: type[Table], columns: list[Column]) -> tuple[tuple[str, ...], ...]:
+    """The sets of columns that are unique."""
+    names_ = {one.name for one in columns}
+    found = [(one.name,) for one in columns if cls._fields[one.name].options.get("unique")]
+    for together in cls._declared.get("unique", ()):
+        wanted = (together,) if isinstance(together, str) else tuple(together)
+        unknown = [name for name in wanted if name not in names_]
+        if unknown:
+            raise BadConfiguration(f"class {cls.__name__}: unique names {', '.join(unknown)}, which is no column of it")
+        found.append(wanted)
+    return tuple(dict.fromkeys(found))
 
 
 def _label_columns(columns: list[Column], key_names: list[str]) -> tuple[str, ...]:
@@ -287,7 +335,8 @@ def _kind_of(
 
 
 def _column(name: str, declared: Declared, kind: Kind, nullable: bool, like: Declared | None) -> Column:
-    options = {option: value for option, value in declared.options.items() if value not in ("", None)}
+    given = declared.options
+    options = {option: value for option, value in given.items() if value not in ("", None) or option == "default"}
     if like is not None:
         for option in ("decoder", "scale", "length_max", "precision"):
             if like.options.get(option) not in ("", None):
@@ -296,9 +345,17 @@ def _column(name: str, declared: Declared, kind: Kind, nullable: bool, like: Dec
     if decoder and decoder not in DECODERS:
         raise BadConfiguration(f"{name}: no decoder {decoder!r}", try_this=f"one of {', '.join(DECODERS)}")
     options.setdefault("label", names.label(name))
-    return Column(
+    options.pop("unique", None)
+    default = options.pop("default", None)
+    made = Column(
         name=name, source=declared.sources[0] or name, kind=kind, nullable=nullable and not declared.is_key, **options
     )
+    if default is None:
+        return made
+    try:
+        return replace(made, default=made.store(default), defaulted=True)
+    except ValueError as fault:
+        raise BadConfiguration(f"{name}: the default {default!r} does not fit: {fault}") from fault
 
 
 def _references(

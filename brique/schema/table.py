@@ -15,8 +15,9 @@ class Column:
     """One column. `name` is its identifier in brique (store, API, Python), `source` its name in the backend.
 
     `source_type` is the backend's own type, verbatim, for casts. `generated`: the backend computes it, brique never
-    writes it. `defaulted`: may be left empty when a row is made, the backend fills it. `decoder` names one of
-    `schema.DECODERS`. `length_max` counts characters, `precision` and `scale` decimal digits.
+    writes it. `defaulted`: may be left empty when a row is made, the backend fills it; `default` is what a native
+    table fills in (a store value). `decoder` names one of `schema.DECODERS`. `length_max` counts characters,
+    `precision` and `scale` decimal digits.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Column:
     scale: int | None = None
     choices: tuple[str, ...] = ()
     help: str = ""
+    default: Value = None
 
     def python(self, value: Value) -> Any:
         """`value` (store) as Python."""

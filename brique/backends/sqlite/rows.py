@@ -13,7 +13,7 @@ from brique.backends import values as raw
 from brique.backends.protocol import BATCH_ROWS, SAMPLE_ROWS
 from brique.backends.sqlite.catalogue import columns_of, quoted, safe_row, safe_select, select
 from brique.backends.sqlite.types import affinity
-from brique.schema import Column, Kind, Row, TableSpec, Value
+from brique.schema import AS_STORED, Column, Kind, Row, TableSpec, Value
 
 _BAD_ROWS_MAX = 50
 """Rows with undecodable text fetched one by one; a table with more is read the slow way from there."""
@@ -135,6 +135,8 @@ class TableRows:
 
     def _shape(self, connection: apsw.Connection, column: Column) -> str:
         """How this column writes dates and times; SQLite's own way when it is empty or has no single one."""
+        if column.source_type in AS_STORED:
+            return ""
         if column.source not in self._shapes:
             name = quoted(column.source)
             # a text that is not UTF-8 here is no date: it must not stop the others from being seen
