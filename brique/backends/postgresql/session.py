@@ -8,9 +8,9 @@ from brique.backends.faults import away, refused
 from brique.backends.postgresql.catalogue import quoted, run, texts
 from brique.backends.postgresql.faults import LOST
 from brique.backends.postgresql.line import Line
+from brique.backends.postgresql.procedures import call
 from brique.backends.postgresql.rows import Parameters, Raw, TableRows, load
 from brique.backends.protocol import Applied, Tag
-from brique.errors import BackendRefused
 from brique.schema import Change, Effect, Row, TableSpec, Value
 
 SEVERAL_ROWS = "The key {key} of {table} stands in {rows} rows: none of them was changed."
@@ -51,7 +51,9 @@ class PostgresSession:
         """The old values, or the mark, tell a second try from a first."""
 
     def call(self, effect: Effect) -> Row:
-        raise BackendRefused(f"{effect.name}: no procedures are known here", procedure=effect.name)
+        self._check()
+        with self._line.call(self._timeout) as connection:
+            return call(connection, effect)
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         self._check()
