@@ -13,7 +13,9 @@ from brique.backends.sqlite import SqliteBackend
 from brique.errors import BadConfiguration
 from brique.schema import TableSpec
 
-KNOWN = "sqlite:///file, postgresql://user@host/database, folder:path, or the path of a file or folder"
+KNOWN = (
+    "sqlite:///file, postgresql://user@host/database, odbc:///?DSN=name, folder:path, or the path of a file or folder"
+)
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -49,10 +51,33 @@ def open_backend(
             read_timeout=read_timeout,
             marker_schema=marker_schema,
         )
+    if scheme == "odbc":
+        from brique.backends.odbc import OdbcBackend
+
+        return OdbcBackend(
+            name,
+            url,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            marker_schema=marker_schema,
+            tables=tables,
+        )
     if scheme == "native":
         from brique.backends.native import NATIVE_FILE, NativeBackend
 
         return NativeBackend(name, (data or Path()) / NATIVE_FILE, timeout=timeout, read_timeout=read_timeout)
+    if scheme in ("mysql", "mariadb"):
+        from brique.backends.mysql import MysqlBackend
+
+        return MysqlBackend(
+            name,
+            url,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            marker_schema=marker_schema,
+        )
     if scheme == "sqlite":
         path, options = _sqlite_path(url)
         return SqliteBackend(
