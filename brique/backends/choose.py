@@ -14,7 +14,9 @@ from brique.errors import BadConfiguration
 from brique.schema import TableSpec
 
 KNOWN = (
-    "sqlite:///file, postgresql://user@host/database, odbc:///?DSN=name, folder:path, or the path of a file or folder"
+    "sqlite:///file, postgresql://user@host/database, mysql://user@host/database, "
+    "mongodb://host/database, "
+    "odbc:///?DSN=name, folder:path, or the path of a file or folder"
 )
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -63,6 +65,10 @@ def open_backend(
             marker_schema=marker_schema,
             tables=tables,
         )
+    if scheme in ("mongodb", "mongodb+srv"):
+        from brique.backends.mongodb import MongoBackend
+
+        return MongoBackend(name, url, timeout=timeout, connect_timeout=connect_timeout, read_timeout=read_timeout)
     if scheme == "native":
         from brique.backends.native import NATIVE_FILE, NativeBackend
 
