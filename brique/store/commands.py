@@ -65,6 +65,15 @@ class Commands:
         row = self._run("SELECT min(position) FROM command").fetchone()
         return int(row[0] or 0)
 
+    def count_between(self, first: int, last: int) -> int:
+        """How many commands are left from position `first` to `last`."""
+        row = self._run("SELECT count(*) FROM command WHERE position BETWEEN ? AND ?", (first, last)).fetchone()
+        return int(row[0])
+
+    def positions_upto(self, last: int) -> list[int]:
+        """The positions of the commands that are left up to `last`."""
+        return [row[0] for row in self._run("SELECT position FROM command WHERE position <= ?", (last,))]
+
     def by_id(self, identity: str, user: str | None = None) -> StoredCommand | None:
         """The command with this id (of `user`, when given)."""
         if user is None:

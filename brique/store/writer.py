@@ -24,6 +24,7 @@ from brique.store.rows import Rows
 from brique.store.transaction import Tx
 
 Listener = Callable[[Tx, Sequence[RowChange]], None]
+_NO_ROOM = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
 _WAL_FRAMES_MAX = 16_384  # 64 MB: beyond, a checkpoint asks readers to let the log start anew
 
 
@@ -180,7 +181,7 @@ class Store:
         """A transaction: committed at the end of the block, rolled back when it raises.
 
         Before the commit the listeners are called with the rows changed; a fault in one of them rolls back as well.
-        Raises NoRoom when the disk is full: nothing is changed then.
+        Raises NoRoom when the disk is full, read only or at fault: nothing is changed then.
         """
         if self._open is not None:
             raise RuntimeError("a transaction is open already")
@@ -204,8 +205,8 @@ class Store:
                 self.set_counters(counters)
                 self._tables = tables
                 raise
-        except apsw.FullError as fault:
-            raise errors.NoRoom("The disk is full: the store cannot take the change.") from fault
+        except _NO_ROOM as fault:
+            raise errors.NoRoom(f"The disk does not take the change: {fault}") from fault
         finally:
             self._open = None
 
@@ -245,10 +246,16 @@ class Store:
         return apsw.SQLITE_OK
 
     def checkpoint(self, *, restart: bool | None = None) -> int:
-        """Move the log into the database; how many pages it still held. May run in another thread.
+        """Move the log into the database; how many pages it still held. May run in another thread. Raises NoRoom.
 
         `restart`: wait for readers so that the log starts anew; by default only when it has passed 64 MB.
         """
+        try:
+            return self._checkpoint(restart)
+        except _NO_ROOM as fault:
+            raise errors.NoRoom(f"The log of the store stays as long as it is: {fault}") from fault
+
+    def _checkpoint(self, restart: bool | None) -> int:
         with self._checkpoint_lock:
             if self._checkpointer is None:
                 self._checkpointer = connections.writer(self.path)
