@@ -198,7 +198,9 @@ class BackendContract:
             customers, codes = marks()
             assert codes == first[1]
             seen.append(customers)
-        assert seen == [None] * 5 or (len(set(seen)) == 4 and seen[4] == seen[2]), "the last is as before the insert"
+        # a mark made of row versions is new after the second change, one made of their contents is the first again
+        assert seen == [None] * 5 or (len({*seen[1:]}) == 3 and seen[1] != seen[0]), seen
+        assert seen[4] == seen[2], "the last is as before the insert"
 
     def test_a_view_that_follows_the_clock_has_no_fingerprint(self, world: World) -> None:
         world.run("CREATE VIEW today AS SELECT CURRENT_TIMESTAMP AS moment")

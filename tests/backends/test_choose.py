@@ -10,6 +10,7 @@ import pytest
 
 from brique.backends import open_backend
 from brique.backends.folder import FolderBackend
+from brique.backends.mysql import MysqlBackend
 from brique.backends.postgresql import PostgresBackend
 from brique.backends.sqlite import SqliteBackend
 from brique.errors import BadConfiguration
@@ -28,6 +29,8 @@ def test_addresses_and_paths_mean_what_they_say(tmp_path: Path, monkeypatch: pyt
         str(tmp_path / "a b.db"): SqliteBackend,
         "postgresql://me@127.0.0.1:1/x": PostgresBackend,
         "postgres://me@127.0.0.1:1/x": PostgresBackend,
+        "mysql://me@127.0.0.1:1/x": MysqlBackend,
+        "mariadb://me@127.0.0.1:1/x?ssl-mode=required": MysqlBackend,
         "t.csv": FolderBackend,
         ".": FolderBackend,
         f"folder:{tmp_path}": FolderBackend,
@@ -35,12 +38,12 @@ def test_addresses_and_paths_mean_what_they_say(tmp_path: Path, monkeypatch: pyt
     for url, kind in expected.items():
         backend = open_backend("b", url)
         assert type(backend) is kind, url
-        if kind is not PostgresBackend:
+        if kind not in (PostgresBackend, MysqlBackend):
             backend.ping(1)
         backend.close()
 
 
-@pytest.mark.parametrize("url", ["oracle://u:secret@h/x", "mysql://h/x", "nothing.db", "https://example.org/x"])
+@pytest.mark.parametrize("url", ["oracle://u:secret@h/x", "nothing.db", "https://example.org/x"])
 def test_an_unknown_address_names_what_is_known_and_no_password(url: str) -> None:
     with pytest.raises(BadConfiguration) as caught:
         open_backend("b", url)
