@@ -15,8 +15,7 @@ from brique.schema import TableSpec
 
 KNOWN = (
     "sqlite:///file, postgresql://user@host/database, mysql://user@host/database, "
-    "mongodb://host/database, "
-    "odbc:///?DSN=name, folder:path, or the path of a file or folder"
+    "mongodb://host/database, odbc:///?DSN=name, folder:path, or the path of a file or folder"
 )
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -42,48 +41,14 @@ def open_backend(
     Raises BadConfiguration when no backend is known for `url`, or its file is not there.
     """
     scheme = url.partition(":")[0].lower() if ":" in url and len(url.partition(":")[0]) > 1 else ""
-    if scheme in ("postgresql", "postgres"):
-        from brique.backends.postgresql import PostgresBackend
-
-        return PostgresBackend(
-            name,
-            url,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            marker_schema=marker_schema,
-        )
-    if scheme == "odbc":
-        from brique.backends.odbc import OdbcBackend
-
-        return OdbcBackend(
-            name,
-            url,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            marker_schema=marker_schema,
-            tables=tables,
-        )
-    if scheme in ("mongodb", "mongodb+srv"):
-        from brique.backends.mongodb import MongoBackend
-
-        return MongoBackend(name, url, timeout=timeout, connect_timeout=connect_timeout, read_timeout=read_timeout)
+    limits = {"timeout": timeout, "connect_timeout": connect_timeout, "read_timeout": read_timeout}
+    server = _open_server(scheme, name, url, limits, marker_schema=marker_schema, tables=tables)
+    if server is not None:
+        return server
     if scheme == "native":
         from brique.backends.native import NATIVE_FILE, NativeBackend
 
         return NativeBackend(name, (data or Path()) / NATIVE_FILE, timeout=timeout, read_timeout=read_timeout)
-    if scheme in ("mysql", "mariadb"):
-        from brique.backends.mysql import MysqlBackend
-
-        return MysqlBackend(
-            name,
-            url,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            marker_schema=marker_schema,
-        )
     if scheme == "sqlite":
         path, options = _sqlite_path(url)
         return SqliteBackend(
@@ -93,6 +58,29 @@ def open_backend(
     if scheme in ("", "folder") or path.exists():
         return _open_path(name, path, is_folder=scheme == "folder", timeout=timeout, read_timeout=read_timeout)
     raise BadConfiguration(f"{name}: no backend is known for {redact(url)}", try_this=KNOWN)
+
+
+def _open_server(
+    scheme: str, name: str, url: str, limits: Mapping[str, float], *, marker_schema: str, tables: Sequence[TableSpec]
+) -> Backend | None:
+    """The backend of a database server; None when `scheme` means none. Its driver may be missing: MissingExtra."""
+    if scheme in ("postgresql", "postgres"):
+        from brique.backends.postgresql import PostgresBackend
+
+        return PostgresBackend(name, url, **limits, marker_schema=marker_schema)
+    if scheme in ("mysql", "mariadb"):
+        from brique.backends.mysql import MysqlBackend
+
+        return MysqlBackend(name, url, **limits, marker_schema=marker_schema)
+    if scheme == "odbc":
+        from brique.backends.odbc import OdbcBackend
+
+        return OdbcBackend(name, url, **limits, marker_schema=marker_schema, tables=tables)
+    if scheme in ("mongodb", "mongodb+srv"):
+        from brique.backends.mongodb import MongoBackend
+
+        return MongoBackend(name, url, **limits)
+    return None
 
 
 def _open_path(name: str, path: Path, *, is_folder: bool, timeout: float, read_timeout: float) -> Backend:
