@@ -9,6 +9,7 @@ as down after its timeout; the breaker says when to try it again.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -16,31 +17,39 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from brique.app.intranet import Declared
 from brique.app.refreshing import Refreshing
+from brique.app.reporting import AtOnce, Reporting
 from brique.backends import Backend, Rung, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
-from brique.commands import Replay, Report, Waiting, report_to_payload
+from brique.commands import FileNotes, MarkAhead, Parent, Replay, Report, Restart, Waiting, report_to_payload
 from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
 from brique.refresh import Breaker, Guard, Health, Refresher
 from brique.schema import Command, State
 from brique.settings import Settings
+from brique.spool import Ancestor
 from brique.store import Reader
 
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
 _ENGINE_PAUSE_SECONDS = 0.25
-_REWIND_MAX = 100_000
+_REWIND_CHUNK = 5_000
+_IN_DOUBT_MAX = 100_000
+"""Commands looked at when marks are brought in line: more than ever are on their way at once."""
+WINDOW = 10
+"""Batches that are read and claimed at a time where a mark tells what has arrived."""
 
 
 class BackendProcess:
     """The loop of backend `name`. `give_up` ends the process when a driver does not come back; `allowed` says why a
-    command's author may no longer give it; `backend` stands in for the one at the declared address."""
+    command's author may no longer give it; `backend` stands in for the one at the declared address; `beside`: reports
+    travel in a thread of their own."""
 
     def __init__(
         self,
@@ -54,6 +63,7 @@ class BackendProcess:
         allowed: Callable[[Command], str] = lambda _: "",
         backend: Backend | None = None,
         chance: Callable[[], float] = random.random,
+        beside: bool = True,
     ) -> None:
         self.name, self.settings, self.clock, self.channel = name, settings, clock, channel
         self.spec = declared.backends[name]
@@ -77,7 +87,10 @@ class BackendProcess:
         self._give_up = give_up
         self.guard = self._new_guard()
         self.reader = Reader(settings.data / "store.db", declared.specs)
+        self._chance = chance
         self.replay: Replay | None = None
+        self.notes = FileNotes(settings.data / f"replay-{name}.db")
+        self.reports: Reporting | AtOnce = Reporting(self._tell, name=name) if beside else AtOnce(self._tell)
         self._is_begun = False
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -149,6 +162,8 @@ class BackendProcess:
             self.refreshing.join()
             self.refreshing.refresher.close()
             self.guard.stop()
+            self.reports.stop()
+            self.notes.close()
             self.backend.close()
             self.reader.close()
 
@@ -169,6 +184,10 @@ class BackendProcess:
             if isinstance(fault, BackendRefused):
                 self.replay = None
             self._failed(fault)
+        except MarkAhead as fault:
+            self.replay = None
+            self._failed(fault)
+            self._say(state=str(Health.DOWN), last_error=f"{fault.message} {fault.try_this}", ahead=fault.facts["mark"])
         except (EngineAway, Busy, NoRoom) as fault:
             log.info("%s: the engine is away: %s", self.name, fault.message)
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
@@ -179,8 +198,8 @@ class BackendProcess:
         if self.replay is None:
             self.replay = self._new_replay()
         with self.guard.call(self.settings.backend_timeout_seconds):
-            self.replay.rewind(self._applied_after)
-        self._say(state=str(self.breaker.health), last_error="", next_try=None)
+            Restart(self.replay).rewind(self._applied_after, self._state_of)
+        self._say(state=str(self.breaker.health), last_error="", next_try=None, ahead=None)
         self.refreshing.now()
 
     def _new_replay(self) -> Replay:
@@ -193,26 +212,71 @@ class BackendProcess:
             stream=str(self.reader.meta("stream")),
             rung=prepared.rung,
             report=self._report,
+            later=self._report_later,
             real_key=self.reader.real_key,
             claims=self,
             allowed=self.allowed,
+            parents=self._parent,
+            transactions=prepared.abilities.transactions,
+            notes=self.notes,
+            batch_max=self.settings.replay_batch_max,
+            alive=self.guard.touch,
+            monotonic=self.clock.monotonic,
+            chance=self._chance,
         )
-        with self.reader.snapshot():
-            known = self.reader.backend_states().get(self.name)
-            shown, waiting = self.reader.spool_position(), self._waiting(4 * self.settings.replay_batch_max)
-        was_marked = known is not None and known.rung == str(Rung.WATERMARK)
-        with self.guard.call(self.settings.backend_timeout_seconds + 0.01 * len(waiting)):
-            replay.begin(waiting, shown=shown, was_marked=was_marked)
-        fields = {"rung": str(prepared.rung), "rung_reason": prepared.reason}
+        self._begin(replay)
+        fields = {"rung": str(prepared.rung), "rung_reason": prepared.reason, "abilities": asdict(prepared.abilities)}
         self._insist("backend", {"name": self.name, "fields": fields})
         return replay
 
-    def _waiting(self, limit: int) -> list[Waiting]:
-        """What waits for this backend, oldest first."""
-        return [Waiting(item.position, item.state, item.command) for item in self.reader.pending_for(self.name, limit)]
+    def _begin(self, replay: Replay) -> None:
+        self.reports.flush()
+        with self.reader.snapshot():
+            known = self.reader.backend_states().get(self.name)
+            shown, waiting = self.reader.spool_position(), self._waiting(_IN_DOUBT_MAX)
+            ancestors = json.loads(str(self.reader.meta("stream_ancestors") or "[]"))
+            adopted = int(str(self.reader.meta(f"adopted {self.name}") or 0))
+        was_marked = known is not None and known.rung == str(Rung.WATERMARK)
+        with self.guard.call(self.settings.backend_timeout_seconds + 0.01 * len(waiting)):
+            Restart(replay).begin(
+                waiting,
+                shown=shown,
+                was_marked=was_marked,
+                ancestors=[Ancestor(name, last) for name, last in ancestors],
+                adopted=adopted,
+            )
+
+    def adopt(self) -> None:
+        """A person has confirmed that the backend's mark, which is ahead of this outbox, is to be taken for good: what
+        waits up to it becomes unknown, and the lane goes on behind it. Raises BackendAway, EngineAway."""
+        replay = Replay(
+            self.backend,
+            self.specs,
+            stream=str(self.reader.meta("stream")),
+            rung=Rung.WATERMARK,
+            report=self._tell,
+            real_key=self.reader.real_key,
+        )
+        mark = Restart(replay).adopt(self._waiting(_IN_DOUBT_MAX))
+        self.channel.call("adopt", {"name": self.name, "mark": mark})
+        self._wake.set()
+
+    def _waiting(self, limit: int, after: int = 0) -> list[Waiting]:
+        """What waits for this backend past position `after`, oldest first."""
+        found = self.reader.pending_for(self.name, limit, after)
+        return [Waiting(item.position, item.state, item.command) for item in found]
 
     def _applied_after(self, position: int) -> list[int]:
-        return [item.position for item in self.reader.applied_for(self.name, _REWIND_MAX, position)]
+        return [item.position for item in self.reader.applied_for(self.name, _REWIND_CHUNK, position)]
+
+    def _state_of(self, position: int) -> State | None:
+        found = self.reader.command(position)
+        return None if found is None else found.state
+
+    def _parent(self, receipt: str) -> Parent | None:
+        """What became of a command, whatever backend it goes to."""
+        found = self.reader.command(receipt)
+        return None if found is None else Parent(found.state, found.command.label or found.command.name, found.reason)
 
     @contextmanager
     def _timed(self, seconds: float) -> Iterator[None]:
@@ -224,14 +288,22 @@ class BackendProcess:
             self._say(state=str(self.breaker.health), last_error="")
 
     def _replay(self) -> None:
+        """Send all that may be sent, a window at a time; the next window is read while one is sent."""
         assert self.replay is not None
-        while not self._stopped.is_set():
-            waiting = self._waiting(self.settings.replay_batch_max)
-            if not waiting:
-                return
-            seconds = self.settings.backend_timeout_seconds + 0.01 * len(waiting)
-            with self._timed(seconds):
-                self.replay.run(waiting)
+        self.reports.flush()
+        seconds = self.settings.backend_timeout_seconds + 0.01 * self.settings.replay_batch_max
+        size = self.settings.replay_batch_max * (WINDOW if self.replay.rung is Rung.WATERMARK else 1)
+        after = 0
+        try:
+            while not self._stopped.is_set():
+                waiting = self._waiting(size, after)
+                if not waiting:
+                    break
+                with self._timed(seconds):
+                    self.replay.run(waiting, goes_on=after > 0)
+                after = waiting[-1].position
+        finally:
+            self.reports.flush()
 
     def _failed(self, fault: BriqueError) -> None:
         changed = self.breaker.failed(fault.message)
@@ -266,22 +338,40 @@ class BackendProcess:
         """Give back what was claimed and has not arrived."""
         self._insist("release", {"positions": list(positions), "reason": reason, "for_good": for_good})
 
+    def tried(self, position: int, reason: str, *, seconds: float) -> None:
+        """A try of this command alone has failed; the next one comes in `seconds`."""
+        next_try = stamp(self.clock.now() + timedelta(seconds=seconds))
+        payload = {"positions": [position], "reason": reason, "for_good": False, "tried": True, "next_try": next_try}
+        self._insist("release", payload)
+
     def _report(self, report: Report) -> None:
-        """Hand a report over and wait until it is kept: the backend has committed, and nothing else may be sent
-        before that is known here."""
-        self._insist("report", report_to_payload(report))
+        """Hand a report over and wait until it is kept: nothing else may be sent before that is known here."""
+        with self.guard.pause():
+            self.reports.now(report)
+
+    def _report_later(self, report: Report) -> None:
+        """Hand over a report that the backend's mark stands for until it is kept."""
+        with self.guard.pause():
+            self.reports.later(report)
+
+    def _tell(self, report: Report) -> None:
+        self._keep_calling("report", report_to_payload(report))
 
     def _insist(self, method: str, payload: dict[str, Any]) -> None:
-        """Call the engine until it has taken it in, also while it is away or has no room."""
+        """Call the engine until it has taken it in; the backend's call in progress does not pay for that time."""
         with self.guard.pause():
-            while True:
-                try:
-                    self.channel.call(method, payload)
-                    return
-                except (EngineAway, Busy, NoRoom):
-                    if self._stopped.is_set():
-                        raise
-                    self._stopped.wait(_ENGINE_PAUSE_SECONDS)
+            self._keep_calling(method, payload)
+
+    def _keep_calling(self, method: str, payload: dict[str, Any]) -> None:
+        """Call the engine until it has taken it in, also while it is away or has no room."""
+        while True:
+            try:
+                self.channel.call(method, payload)
+                return
+            except (EngineAway, Busy, NoRoom):
+                if self._stopped.is_set():
+                    raise
+                self._stopped.wait(_ENGINE_PAUSE_SECONDS)
 
 
 def _stage_folder(data: Path, name: str) -> Path:

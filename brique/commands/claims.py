@@ -23,6 +23,11 @@ class Claims(Protocol):
         """These claimed commands have certainly not arrived: they are kept again."""
         ...
 
+    def tried(self, position: int, reason: str, *, seconds: float) -> None:
+        """An attempt at this command alone has failed, although the backend answers otherwise; the next one comes
+        in `seconds`."""
+        ...
+
 
 class Alone:
     """Claims where nobody withdraws anything: in tests of replay alone."""
@@ -32,3 +37,6 @@ class Alone:
 
     def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
         """Nobody else knew."""
+
+    def tried(self, position: int, reason: str, *, seconds: float) -> None:
+        """Nobody looks."""

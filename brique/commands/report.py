@@ -10,13 +10,15 @@ from brique.schema import Row, State
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of the command at `position`. `theirs` and `keys` as in the journal."""
+    """What became of the command at `position`. `theirs` and `keys` as in the journal; `results`: what its effects
+    were answered with, in their order."""
 
     position: int
     state: State
     reason: str = ""
     theirs: dict[str, Row | None] = {}
     keys: dict[str, str] = {}
+    results: list[Row] = []
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,11 +35,17 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def to_payload(report: Report) -> dict[str, Any]:
-    """`report` as plain data for the channel (bytes stay bytes)."""
-    plain: dict[str, Any] = msgspec.to_builtins(report, builtin_types=(bytes,))
-    return plain
+    """`report` as the channel carries it: packed once, not taken apart."""
+    return {"report": _ENCODER.encode(report)}
 
 
 def from_payload(payload: dict[str, Any]) -> Report:
     """The report in `payload`. Raises msgspec.ValidationError when it is none."""
-    return msgspec.convert(payload, Report, builtin_types=(bytes,))
+    packed = payload.get("report")
+    if not isinstance(packed, bytes):
+        raise msgspec.ValidationError("a report is expected")
+    return _DECODER.decode(packed)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)

@@ -35,6 +35,8 @@ def join(values: tuple[object, ...]) -> str:
 
 def split(text: str) -> tuple[str | None, ...]:
     """The parts of a key text, as texts (None for NULL). Raises ValueError when it is not a key text."""
+    if "~" not in text and text.isascii():
+        return tuple(text.split(","))
     return tuple(_plain(part) for part in text.split(","))
 
 

@@ -14,19 +14,22 @@ from brique.clock import SystemClock, stamp
 from brique.commands import (
     Claim,
     Claimed,
+    FileNotes,
     Give,
     Ledger,
+    Parent,
     Receipt,
     Release,
     Replay,
     Report,
     Request,
+    Restart,
     Waiting,
     check,
 )
 from brique.errors import BriqueError
 from brique.schema import Change, Command, Row, State, TableSpec, infer
-from brique.spool import SqliteSpool
+from brique.spool import SpoolLimits, SqliteSpool
 from brique.store import Reader, StageWriter, Store, StoredCommand
 
 SCHEMA = """
@@ -53,19 +56,23 @@ class World:
         self.rung = self.backend.prepare(marker).rung
         self.before_report: Callable[[Report], None] = lambda _: None
         self._ids = itertools.count(1)
+        self.seconds = 0.0
+        self.tried_alone: list[tuple[int, float]] = []
         self.open()
         self.load()
 
     def open(self) -> None:
         """(Re)start: open the files and bring the store up to the spool."""
-        self.spool = SqliteSpool(self.folder / "spool.db", free_bytes_min=0)
+        self.spool = SqliteSpool(self.folder / "spool", limits=SpoolLimits(free_bytes_min=0))
         self.store = Store(self.folder / "store.db", self.specs, clock=self.clock, change_log_rows_max=1000)
         self.ledger = Ledger(self.spool, self.store, self.clock)
         self.ledger.catch_up()
         self.reader = Reader(self.folder / "store.db", self.specs)
+        self.notes = FileNotes(self.folder / "notes.db")
 
     def close(self) -> None:
         self.reader.close()
+        self.notes.close()
         self.store.close()
         self.spool.close()
 
@@ -140,6 +147,14 @@ class World:
         assert found is not None
         return found.state
 
+    def state_at(self, position: int) -> State | None:
+        found = self.reader.command(position)
+        return None if found is None else found.state
+
+    def parent(self, receipt: str) -> Parent | None:
+        found = self.reader.command(receipt)
+        return None if found is None else Parent(found.state, found.command.label or found.command.name, found.reason)
+
     def sender(self) -> Replay:
         """What sends to the backend; its reports go through `before_report`, which may crash."""
         return Replay(
@@ -150,6 +165,10 @@ class World:
             report=self._report,
             real_key=self.reader.real_key,
             claims=self,
+            parents=self.parent,
+            notes=self.notes,
+            monotonic=lambda: self.seconds,
+            chance=lambda: 0.5,
         )
 
     def claim(self, waiting: Sequence[tuple[int, State]], *, for_good: bool) -> dict[int, State]:
@@ -160,10 +179,15 @@ class World:
     def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
         self.ledger.handle([Release(tuple(positions), reason, for_good)])
 
+    def tried(self, position: int, reason: str, *, seconds: float) -> None:
+        self.tried_alone.append((position, seconds))
+
     def replay(self) -> int:
         """Send what waits, after what the backend may have forgotten."""
         sender = self.sender()
-        sender.rewind(lambda after: [item.position for item in self.reader.applied_for("erp", 1000, after)])
+        Restart(sender).rewind(
+            lambda after: [item.position for item in self.reader.applied_for("erp", 1000, after)], self.state_at
+        )
         waiting = [Waiting(item.position, item.state, item.command) for item in self.reader.pending_for("erp", 1000)]
         return sender.run(waiting)
 

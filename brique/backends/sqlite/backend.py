@@ -20,6 +20,7 @@ import apsw
 
 from brique.backends.faults import READ_ONLY_DATABASE, refused
 from brique.backends.protocol import MARKER, Applied, Prepared, Rung, Tag
+from brique.backends.sqlite.batches import Batches
 from brique.backends.sqlite.catalogue import ask, describe, quoted, table_names
 from brique.backends.sqlite.lane import Lane, explain, stat_of
 from brique.backends.sqlite.rows import TableRows
@@ -212,6 +213,7 @@ class SqliteSession:
         self._lane = lane
         self._timeout = timeout
         self._tables: dict[str, TableRows] = {}
+        self._batches = Batches(self._rows, self._apply)
 
     def _rows(self, spec: TableSpec) -> TableRows:
         rows = self._tables.get(spec.name)
@@ -279,7 +281,8 @@ class SqliteSession:
             return self._rows(spec).row(connection, key)
 
     def apply(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
-        return [self._apply(spec, change) for spec, change in changes]
+        with self._lane.call(self._timeout) as connection:
+            return self._batches.apply(connection, changes)
 
     def _apply(self, spec: TableSpec, change: Change) -> Applied:
         if change.before is None:

@@ -145,7 +145,10 @@ class Lane:
     def _explain(self, fault: Exception, seconds: float) -> BackendAway | BackendRefused:
         if self._aborted.is_set():
             return away(ABORTED, backend=self.backend)
-        return explain(fault, backend=self.backend, seconds=seconds)
+        found = explain(fault, backend=self.backend, seconds=seconds)
+        if isinstance(index := getattr(fault, "index", None), int):
+            found.facts["index"] = index
+        return found
 
 
 _FIXED = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI

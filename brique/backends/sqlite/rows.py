@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -58,12 +58,16 @@ class TableRows:
             done += len(batch)
             yield self.as_store(batch)
 
-    def as_store(self, rows: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
-        """Raw rows as store values, column by column."""
-        if not any(self._readers):
+    def as_store(self, rows: list[tuple[Value, ...]], names: Sequence[str] | None = None) -> list[tuple[Value, ...]]:
+        """Raw rows as store values, column by column; rows of the columns `names` when given."""
+        readers = self._readers
+        if names is not None:
+            by_name = dict(zip(self.spec.names, readers, strict=True))
+            readers = [by_name[name] for name in names]
+        if not rows or not any(readers):
             return rows
         columns: list[Sequence[Value]] = list(zip(*rows, strict=True))
-        for index, read in enumerate(self._readers):
+        for index, read in enumerate(readers):
             if read is not None:
                 columns[index] = list(map(read, columns[index]))
         return list(zip(*columns, strict=True))
@@ -115,6 +119,14 @@ class TableRows:
         if column.decoder == "trim" and isinstance(found, str) and column.length_max:
             return found.ljust(column.length_max)
         return found
+
+    def converter(self, connection: apsw.Connection, column: Column) -> Callable[[Value], Value] | None:
+        """What `write` does for this column, for many values; None where values stay as they are."""
+        shape = self._shape(connection, column) if column.kind in _MOMENTS and not column.decoder else ""
+        plain = raw.writer(column, shape)
+        if column.kind is Kind.DECIMAL or (column.decoder == "trim" and column.length_max):
+            return lambda value: self.write(connection, column, value)
+        return None if raw.is_same(plain) else plain
 
     def _number(self, connection: apsw.Connection, column: Column, text: str) -> Value:
         """A decimal as SQLite keeps it: text in a text column, else an integer or the float that prints the same."""

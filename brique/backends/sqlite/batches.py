@@ -1,0 +1,204 @@
+"""Many changes in few calls: runs of changes with the same statement go through one `executemany`.
+
+Each statement returns its place in the run, so that what changed nothing is known, and, where no trigger can touch the
+row afterwards, the row as it now stands, which saves reading it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import apsw
+
+from brique.backends.protocol import Applied
+from brique.backends.sqlite.catalogue import quoted
+from brique.backends.sqlite.rows import TableRows
+from brique.errors import BackendRefused
+from brique.schema import Change, Kind, Row, TableSpec, Value
+
+Shape = tuple[str, tuple[str, ...] | None, tuple[str, ...] | None]
+"""Table, names of `before` and of `after`: what has the same shape has the same statement."""
+_SINGLE_KINDS = (Kind.INTEGER, Kind.TEXT)
+
+
+def shape_of(change: Change) -> Shape:
+    before, after = change.before, change.after
+    return change.table, None if before is None else tuple(before), None if after is None else tuple(after)
+
+
+class Statement:
+    """The statement of one shape, and how its values are made. `is_quiet`: the table has no triggers."""
+
+    def __init__(self, connection: apsw.Connection, rows: TableRows, change: Change, *, is_quiet: bool) -> None:
+        self.rows, self.spec, self.is_quiet = rows, rows.spec, is_quiet
+        self.is_insert, self.is_delete = change.before is None, change.after is None
+        self._after = self._columns(connection, change.after)
+        self._before = self._columns(connection, change.before)
+        self._key = [rows.converter(connection, column) for column in self.spec.key_columns]
+        self.is_empty = not self.is_insert and not self.is_delete and not self._after
+        self.can_batch = not self.is_empty and all(column.kind in _SINGLE_KINDS for column in self.spec.key_columns)
+        self.sql = self._sql()
+
+    def _columns(self, connection: apsw.Connection, row: Row | None) -> list[tuple[str, str, Any]]:
+        written = self.rows.written
+        names = [name for name in row or () if name in written]
+        return [(name, quoted(written[name].source), self.rows.converter(connection, written[name])) for name in names]
+
+    def _sql(self) -> str:
+        table = quoted(self.spec.source)
+        columns = self.spec.columns if self.is_quiet else self.spec.key_columns
+        back = ", ".join(["?", *([] if self.is_delete else (quoted(column.source) for column in columns))])
+        if self.is_insert:
+            names = ", ".join(name for _, name, _ in self._after)
+            given = f"({names}) VALUES ({', '.join('?' * len(self._after))})" if self._after else "DEFAULT VALUES"
+            return f"INSERT INTO {table} {given} RETURNING {back}"
+        to = f"UPDATE {table} SET " + ", ".join(f"{name} = ?" for _, name, _ in self._after)  # noqa: S608
+        where = [f"{quoted(column.source)} = ?" for column in self.spec.key_columns]
+        where += [f"{name} COLLATE BINARY IS ?" for _, name, _ in self._before]
+        start = f"DELETE FROM {table}" if self.is_delete else to  # noqa: S608
+        return f"{start} WHERE {' AND '.join(where)} RETURNING {back}"
+
+    def values(self, change: Change, place: int) -> tuple[Value, ...] | None:
+        """The values of one change; None when its key may be written in several ways."""
+        found: list[Value] = []
+        after = change.after
+        for name, _, convert in self._after:
+            value = after[name]  # type: ignore[index]  # of this shape: it has the name
+            found.append(value if convert is None else convert(value))
+        if not self.is_insert:
+            for convert, value in zip(self._key, self.spec.key_values(change.key), strict=True):
+                if convert is not None or not _is_plain(value):
+                    return None
+                found.append(value)
+            before = change.before
+            for name, _, convert in self._before:
+                value = before[name]  # type: ignore[index]  # of this shape: it has the name
+                found.append(value if convert is None else convert(value))
+        found.append(place)
+        return tuple(found)
+
+    def applied(self, back: list[tuple[Value, ...]], count: int) -> list[Applied | None]:
+        """What each change of the run did; None for one that changed nothing."""
+        found: list[Applied | None] = [None] * count
+        if self.is_delete:
+            gone = Applied(1, {}, None, known=self.is_quiet)
+            for times in Counter(place for (place,) in back).items():
+                found[int(str(times[0]))] = gone if times[1] == 1 else Applied(times[1], {})
+            return found
+        names = self.spec.names if self.is_quiet else self.spec.key
+        stored = self.rows.as_store([row[1:] for row in back], None if self.is_quiet else self.spec.key)
+        for returned, values in zip(back, stored, strict=True):
+            place = cast("int", returned[0])
+            row = dict(zip(names, values, strict=True))
+            key = {name: row[name] for name in self.spec.key} if self.is_insert else {}
+            earlier = found[place]
+            if earlier is not None:
+                found[place] = Applied(earlier.rows + 1, {})
+            elif self.is_quiet:
+                found[place] = Applied(1, key, row, known=True)
+            else:
+                found[place] = Applied(1, key)
+        return found
+
+
+def _is_plain(value: Value) -> bool:
+    """Whether a part of a key is written in one way only."""
+    if type(value) is int:
+        return True
+    return type(value) is str and value.isascii() and not value.endswith(" ")
+
+
+class Batches:
+    """Runs of changes in one session. `one(spec, change)` carries a single change out, with all that can be odd."""
+
+    def __init__(self, rows_of: Callable[[TableSpec], TableRows], one: Callable[[TableSpec, Change], Applied]) -> None:
+        self._rows_of, self._one = rows_of, one
+        self._statements: dict[Shape, Statement] = {}
+
+    def apply(self, connection: apsw.Connection, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
+        """What each change did, in order. Raises BackendRefused with the fact `index`."""
+        done: list[Applied] = []
+        while len(done) < len(changes):
+            at = len(done)
+            spec, first = changes[at]
+            shape = shape_of(first)
+            statement = self._statement(connection, spec, first, shape)
+            end = at + 1
+            while end < len(changes) and shape_of(changes[end][1]) == shape:
+                end += 1
+            run = changes[at:end]
+            values = [statement.values(change, place) for place, (_, change) in enumerate(run)]
+            if statement.can_batch and None not in values:
+                done += self._run(connection, statement, run, values, at)
+            else:
+                done += [self._single(spec, change, at + place) for place, (spec, change) in enumerate(run)]
+        return done
+
+    def _statement(self, connection: apsw.Connection, spec: TableSpec, change: Change, shape: Shape) -> Statement:
+        statement = self._statements.get(shape)
+        if statement is None:
+            rows = self._rows_of(spec)
+            quiet = not connection.execute(
+                "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE", (spec.source,)
+            ).fetchall()
+            statement = self._statements[shape] = Statement(connection, rows, change, is_quiet=quiet)
+        return statement
+
+    def _single(self, spec: TableSpec, change: Change, index: int) -> Applied:
+        try:
+            return self._one(spec, change)
+        except BackendRefused as fault:
+            fault.facts.setdefault("index", index)
+            raise
+
+    def _run(
+        self,
+        connection: apsw.Connection,
+        statement: Statement,
+        run: Sequence[tuple[TableSpec, Change]],
+        values: Sequence[Any],
+        at: int,
+    ) -> list[Applied]:
+        taken = _Counted(values)
+        try:
+            back = connection.executemany(statement.sql, taken).fetchall()
+        except apsw.Error as fault:
+            fault.index = at + taken.count - 1  # type: ignore[attr-defined]  # said with the refusal it becomes
+            raise
+        found = statement.applied(back, len(run))
+        if all(applied is not None and applied.rows == 1 for applied in found):
+            return found  # type: ignore[return-value]  # None is not among them
+        return self._odd(run, found, at)
+
+    def _odd(self, run: Sequence[tuple[TableSpec, Change]], found: Sequence[Applied | None], at: int) -> list[Applied]:
+        """Where something changed no row: a value may be written in an unusual way, unless the key comes again."""
+        times = Counter(change.key for _, change in run)
+        done = []
+        for place, ((spec, change), applied) in enumerate(zip(run, found, strict=True)):
+            if applied is not None and applied.rows == 1:
+                done.append(applied)
+            elif applied is None and times[change.key] > 1:
+                done.append(Applied(0, {}))
+            elif applied is None:
+                done.append(self._single(spec, change, at + place))
+            else:
+                raise BackendRefused(f"The key {change.key} stands in {applied.rows} rows.", index=at + place)
+        return done
+
+
+class _Counted:
+    """An iterator that tells how many it has handed out."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = iter(items)
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self.count += 1
+        return item

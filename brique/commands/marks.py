@@ -1,0 +1,81 @@
+"""How far a stream was applied, as the backend itself says: one mark, and one for each command that was overtaken.
+
+    mark of the stream       every command at or below it has been applied, or had settled before it moved
+    mark of `stream#7`       1: the command at 7 was overtaken, and has not been applied; 2: it has, since
+    mark of `stream#`        the newest position that was ever overtaken: nobody looks for such marks past it
+
+All move in the backend's own transactions. A command waits while others overtake it when it builds on one that
+belongs to another backend, or when the backend never answers to it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from brique.backends import Backend, Session
+from brique.errors import BackendAway
+
+OVERTAKEN, LATE = 1, 2
+
+
+class Marks:
+    """The marks of `stream` in `backend`."""
+
+    def __init__(self, backend: Backend, stream: str) -> None:
+        self.backend = backend
+        self.stream = stream
+        self._mark: int | None = None
+        self._newest: int | None = None
+        self._known: dict[int, int] = {}
+
+    def position(self) -> int:
+        """The mark, 0 when there is none. Asked of the backend once, then kept as it moves. Raises BackendAway."""
+        if self._mark is None:
+            self._mark = self.backend.watermark(self.stream) or 0
+        return self._mark
+
+    def doubt(self) -> None:
+        """The marks may have moved without us (a lost answer, another replayer): ask again."""
+        self._mark = self._newest = None
+        self._known.clear()
+
+    def is_overtaken(self, position: int) -> bool:
+        """Whether the command at or below the mark was overtaken and has not been applied. Raises BackendAway."""
+        if self._newest is None:
+            self._newest = self.backend.watermark(f"{self.stream}#") or 0
+        if position > self._newest:
+            return False
+        if position not in self._known:
+            self._known[position] = self.backend.watermark(f"{self.stream}#{position}") or 0
+        return self._known[position] == OVERTAKEN
+
+    def move(self, session: Session, to: int, overtaken: Iterable[int]) -> None:
+        """Move the mark to `to` inside a transaction, past the commands at `overtaken`. Raises BackendAway when
+        somebody else has moved it."""
+        new = [position for position in overtaken if position > self.position()]
+        done = all(session.move_watermark(f"{self.stream}#{position}", 0, OVERTAKEN) for position in new)
+        if new:
+            self.is_overtaken(new[-1])
+            done = done and session.move_watermark(f"{self.stream}#", self._newest or 0, max(new))
+        self._check(done and session.move_watermark(self.stream, self.position(), to))
+
+    def moved(self, to: int, overtaken: Iterable[int]) -> None:
+        """The transaction of `move` was committed."""
+        for position in overtaken:
+            if position > (self._mark or 0):
+                self._known[position] = OVERTAKEN
+                self._newest = max(self._newest or 0, position)
+        self._mark = to
+
+    def late(self, session: Session, position: int) -> None:
+        """Mark an overtaken command as applied, inside its transaction. Raises BackendAway as `move`."""
+        self._check(session.move_watermark(f"{self.stream}#{position}", OVERTAKEN, LATE))
+
+    def was_late(self, position: int) -> None:
+        """The transaction of `late` was committed."""
+        self._known[position] = LATE
+
+    def _check(self, is_ours: bool) -> None:
+        if not is_ours:
+            self.doubt()
+            raise BackendAway(f"{self.backend.name}: somebody else is replaying the same commands")
