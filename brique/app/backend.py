@@ -69,10 +69,11 @@ class BackendProcess:
         self.spec = declared.backends[name]
         self.specs = declared.of_backend(name)
         self.allowed = allowed
+        self.seconds = float(self.spec.options.get("timeout_seconds", settings.backend_timeout_seconds))
         self.backend: Backend = backend or open_backend(
             name,
             self.spec.url,
-            timeout=settings.backend_timeout_seconds,
+            timeout=self.seconds,
             connect_timeout=settings.backend_connect_seconds,
             options=self.spec.options,
             tables=tuple(self.specs.values()),
@@ -105,7 +106,7 @@ class BackendProcess:
             abort=self.backend.abort,
             give_up=self._give_up,
             on_slow=lambda seconds: self._say(state=str(Health.SLOW), last_error=f"no answer for {seconds:.0f} s"),
-            patience_seconds=self.settings.backend_timeout_seconds,
+            patience_seconds=self.seconds,
         )
 
     def _new_refreshing(self, declared: Declared) -> Refreshing:
@@ -117,7 +118,7 @@ class BackendProcess:
             send=self.channel.call,
             guard=self._new_guard(),
             clock=self.clock,
-            read_seconds=self.settings.backend_timeout_seconds,
+            read_seconds=self.seconds,
             stopping=self._stopped.is_set,
             has_room=self._has_room,
         )
@@ -193,18 +194,18 @@ class BackendProcess:
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
 
     def _probe(self) -> None:
-        with self._timed(self.settings.backend_connect_seconds + self.settings.backend_timeout_seconds):
+        with self._timed(self.settings.backend_connect_seconds + self.seconds):
             self.backend.ping(self.settings.backend_connect_seconds)
         if self.replay is None:
             self.replay = self._new_replay()
-        with self.guard.call(self.settings.backend_timeout_seconds):
+        with self.guard.call(self.seconds):
             Restart(self.replay).rewind(self._applied_after, self._state_of)
         self._say(state=str(self.breaker.health), last_error="", next_try=None, ahead=None)
         self.refreshing.now()
 
     def _new_replay(self) -> Replay:
         """Find out which rung the backend allows, and bring its mark in line when that was another one before."""
-        with self.guard.call(self.settings.backend_timeout_seconds):
+        with self.guard.call(self.seconds):
             prepared = self.backend.prepare(self.spec.marker)
         replay = Replay(
             self.backend,
@@ -237,7 +238,7 @@ class BackendProcess:
             ancestors = json.loads(str(self.reader.meta("stream_ancestors") or "[]"))
             adopted = int(str(self.reader.meta(f"adopted {self.name}") or 0))
         was_marked = known is not None and known.rung == str(Rung.WATERMARK)
-        with self.guard.call(self.settings.backend_timeout_seconds + 0.01 * len(waiting)):
+        with self.guard.call(self.seconds + 0.01 * len(waiting)):
             Restart(replay).begin(
                 waiting,
                 shown=shown,
@@ -291,7 +292,7 @@ class BackendProcess:
         """Send all that may be sent, a window at a time; the next window is read while one is sent."""
         assert self.replay is not None
         self.reports.flush()
-        seconds = self.settings.backend_timeout_seconds + 0.01 * self.settings.replay_batch_max
+        seconds = self.seconds + 0.01 * self.settings.replay_batch_max
         size = self.settings.replay_batch_max * (WINDOW if self.replay.rung is Rung.WATERMARK else 1)
         after = 0
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +17,8 @@ from brique.views import View, view_of
 from brique.words import LANGUAGES
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+MAIL_SECONDS = 60.0
+"""For handing one mail over: servers look for viruses before they answer."""
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -38,6 +42,8 @@ class Intranet:
         self.title = title
         self.languages = languages
         self.backends: dict[str, BackendSpec] = {}
+        self.mails: BackendSpec | None = None
+        self.folder = _folder_of_caller()
         self._classes: list[type[Table]] = []
         self._inferred: dict[str, tuple[TableSpec, ...]] = {}
         self._views: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
@@ -58,6 +64,19 @@ class Intranet:
         made = BackendSpec(name, url, _seconds(refresh), marker, label or name)
         self.backends[name] = made
         return made
+
+    def mail(
+        self, url: str, *, sender: str, name: str = "mail", templates: str | Path = "templates", label: str = ""
+    ) -> BackendSpec:
+        """Say which server takes the mails of `db.mail`: "smtp://user:password@host:587" (STARTTLS), "smtps://host".
+        `sender` is the address that they come from; `templates` the folder of their templates, beside this file."""
+        if self.mails is not None:
+            raise BadConfiguration("an intranet sends its mails by one server")
+        made = self.backend(name, url, refresh="1h", label=label or "Mail")
+        folder = Path(templates) if Path(templates).is_absolute() else self.folder / templates
+        options = {"sender": sender, "templates": str(folder), "timeout_seconds": MAIL_SECONDS}
+        self.mails = self.backends[name] = replace(made, options=options)
+        return self.mails
 
     def table(self, cls: type[Table]) -> type[Table]:
         """Serve a declared table; a decorator. Tables of a module are added by `add_tables`."""
@@ -134,13 +153,14 @@ class Declared:
         self.languages = intranet.languages
         self.timezone = intranet.timezone
         self.backends = dict(intranet.backends)
+        self.mails = intranet.mails
         self.classes: dict[type[Table], TableSpec] = specs_of(intranet._classes)
         specs = [*self.classes.values(), *(spec for specs in intranet._inferred.values() for spec in specs)]
         self.specs: dict[str, TableSpec] = _by_name(specs)
         self.commands: dict[str, CommandSpec] = {}
         for function, options in intranet._commands:
             made = command_spec(function, self.classes, **options)
-            if made.name in self.commands or made.name in {"create", "update", "delete"}:
+            if made.name in self.commands or made.name in {"create", "update", "delete", "mail"}:
                 raise BadConfiguration(f"there are two commands named {made.name}")
             self.commands[made.name] = made
         self.views: dict[str, View] = {}
@@ -153,6 +173,13 @@ class Declared:
     def of_backend(self, name: str) -> dict[str, TableSpec]:
         """The tables of one backend."""
         return {spec.name: spec for spec in self.specs.values() if spec.backend == name}
+
+
+def _folder_of_caller() -> Path:
+    """Where the file is that declares an intranet: its templates are beside it."""
+    frame = sys._getframe(2)
+    name = frame.f_globals.get("__file__")
+    return Path(name).resolve().parent if name else Path.cwd()
 
 
 def _by_name(specs: Iterable[TableSpec]) -> dict[str, TableSpec]:

@@ -1,5 +1,7 @@
 """Systems outside: one folder or file for each kind. Read rows, apply changes, say when they cannot."""
 
+from typing import TYPE_CHECKING, Any
+
 from brique.backends.choose import open_backend
 from brique.backends.faults import redact
 from brique.backends.native import NATIVE_FILE
@@ -17,6 +19,9 @@ from brique.backends.protocol import (
     Tag,
 )
 
+if TYPE_CHECKING:
+    from brique.backends.mail import TemplateLetters
+
 __all__ = [
     "BATCH_ROWS",
     "MARKER",
@@ -29,7 +34,17 @@ __all__ = [
     "Session",
     "Snapshot",
     "Tag",
+    "TemplateLetters",
     "make_native",
     "open_backend",
     "redact",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What only some processes need is fetched when it is asked for."""
+    if name == "TemplateLetters":
+        from brique.backends.mail import TemplateLetters
+
+        return TemplateLetters
+    raise AttributeError(f"module 'brique.backends' has no attribute {name!r}")

@@ -49,6 +49,17 @@ def open_backend(
         from brique.backends.native import NATIVE_FILE, NativeBackend
 
         return NativeBackend(name, (data or Path()) / NATIVE_FILE, timeout=timeout, read_timeout=read_timeout)
+    if scheme in ("smtp", "smtps", "submission"):
+        from brique.backends.mail import MailBackend
+
+        given = options or {}
+        return MailBackend(
+            name,
+            url,
+            sender=str(given.get("sender", "")),
+            timeout=float(given.get("timeout_seconds", timeout)),
+            connect_timeout=connect_timeout,
+        )
     if scheme == "sqlite":
         path, options = _sqlite_path(url)
         return SqliteBackend(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import unicodedata
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from brique.settings import Settings
 
 TOKEN_PREFIX = "brq_"  # noqa: S105  (marks our tokens for secret scanners)
 NAME_LENGTH_MAX = 64
+EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,21 @@ class Accounts:
     def set_language(self, name: str, language: str) -> None:
         with self._file.change() as db:
             db.execute("UPDATE account SET language = ? WHERE id = ?", (language, _account(db, name)))
+
+    def set_email(self, name: str, email: str) -> None:
+        """Note where mails to this person go ("" nowhere). Raises BadInput for what is no address."""
+        email = email.strip()
+        if email and not EMAIL.fullmatch(email):
+            raise BadInput(_("This is no e-mail address."), fields={"email": _("Write it as name@example.org.")})
+        with self._file.change() as db:
+            db.execute("UPDATE account SET email = ? WHERE id = ?", (email, _account(db, name)))
+
+    def address_of(self, name: str) -> str:
+        """Where mails to the person of that name go; "" when there is no such account, or it has no address."""
+        row = self._file.row("SELECT name, email FROM account WHERE folded = ?", (_folded(name),))
+        if row is None:
+            return ""
+        return str(row[1] or (row[0] if EMAIL.fullmatch(row[0]) else ""))
 
     def set_password(self, name: str, password: str, *, keep: str = "") -> None:
         """Change the password and end every session but the one whose id is `keep`."""
@@ -340,7 +357,7 @@ class Accounts:
         return Session(user, datetime.fromisoformat(created), seen, expires, agent, address, stale)
 
 
-PERSON = "name, role, language, created, disabled"
+PERSON = "name, role, language, created, disabled, email"
 SETUP = "SELECT value FROM meta WHERE name = 'setup'"
 SESSIONS = (
     "SELECT account.name, account.role, account.language, session.hash, session.csrf, session.created, session.seen, "
@@ -362,8 +379,8 @@ def _folded(name: str) -> str:
 
 
 def _person(row: Row) -> Person:
-    name, role, language, created, disabled = row
-    return Person(name, role, language, datetime.fromisoformat(created), _moment(disabled))
+    name, role, language, created, disabled, email = row
+    return Person(name, role, language, datetime.fromisoformat(created), _moment(disabled), email)
 
 
 def _token(row: Row) -> Token:

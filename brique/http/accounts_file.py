@@ -20,7 +20,7 @@ import apsw
 from brique.errors import BadConfiguration, BriqueError, Busy, NoRoom
 from brique.http.language import _
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_MS_MAX = 5000
 
 SCHEMA = """
@@ -33,7 +33,8 @@ CREATE TABLE account (
     role TEXT NOT NULL CHECK (role IN ('read', 'write', 'admin')),
     language TEXT NOT NULL,
     created TEXT NOT NULL,
-    disabled TEXT
+    disabled TEXT,
+    email TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE session (
     hash BLOB PRIMARY KEY,
@@ -180,6 +181,9 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             )
         if version == 0:
             connection.execute(SCHEMA)
+        elif version == 1:
+            connection.execute("ALTER TABLE account ADD COLUMN email TEXT NOT NULL DEFAULT ''")
+        if version < SCHEMA_VERSION:
             connection.pragma("user_version", SCHEMA_VERSION)
         connection.execute("COMMIT")
     except (apsw.Error, BriqueError):

@@ -39,13 +39,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One account. `disabled` is the moment since which it may not sign in."""
+    """One account. `disabled` is the moment since which it may not sign in; `email` where mails to it go."""
 
     name: str
     role: Role
     language: str
     created: datetime
     disabled: datetime | None
+    email: str = ""
 
 
 @dataclass(frozen=True, slots=True)
