@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from brique.app.intranet import Declared
 from brique.app.observed import Observed
 from brique.app.roles import ENGINE_SOCKET, engine_limits, open_accounts
 from brique.app.supervised import processes_of
+from brique.backends import TemplateLetters
 from brique.channel import AsyncCaller, AsyncChannel
 from brique.clock import Clock, SystemClock
 from brique.commands import Desk
@@ -117,6 +119,7 @@ class Web:
         self.readers = Readers(declared, settings)
         self.offers = Offers(caller)
         self.live = Live(self.readers.mine, followers_max=settings.live_connections_max)
+        self.letters = self._letters()
         self.parts = self._parts(caller, demo)
         self.asgi = self._application(listen)
 
@@ -169,7 +172,15 @@ class Web:
             now=self.clock.now,
             timezone=self.declared.timezone,
             user=user,
+            letters=self.letters,
         )
+
+    def _letters(self) -> TemplateLetters | None:
+        """What writes the mails of commands; None when the intranet sends none."""
+        mails = self.declared.mails
+        if mails is None:
+            return None
+        return TemplateLetters(mails.name, Path(mails.options["templates"]), address=self.accounts.address_of)
 
     def _application(self, listen: str) -> Starlette:
         parts = self.parts
