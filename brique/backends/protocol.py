@@ -66,10 +66,13 @@ class Prepared:
 @dataclass(frozen=True)
 class Applied:
     """What one change did: rows changed (0: the row is gone or not as the author saw it) and, for an insert, the key
-    columns as the backend has them."""
+    columns as the backend has them. `known`: the backend has said in the same breath how the row stands after it
+    (`row`; None: it is gone), so that it need not be read again."""
 
     rows: int
     key: Row
+    row: Row | None = None
+    known: bool = False
 
 
 class Snapshot(Protocol):
@@ -140,7 +143,8 @@ class Session(Protocol):
     def apply(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
         """Many changes in their order, as insert, update and delete would do them one by one, but in few round trips.
 
-        Keys must be real ones. A change that changed no row does not stop the others.
+        Keys must be real ones. A change that changed no row does not stop the others. A BackendRefused may carry the
+        fact `index`: which of the changes it was.
         """
         ...
 

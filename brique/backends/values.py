@@ -66,6 +66,11 @@ def _same(value: Value) -> Value:
     return value
 
 
+def is_same(convert: Convert) -> bool:
+    """Whether a writer leaves every value as it is."""
+    return convert is _same
+
+
 def nfc(value: Value) -> Value:
     """Text in Unicode's composed form; anything else as it is."""
     if type(value) is str and not value.isascii():
