@@ -48,6 +48,7 @@ def describe(connection: Any, dialect: Dialect, address: Address) -> list[Source
     """Every table and view that the account sees, within the libraries, schemas and tables that the address names."""
     cursor = connection.cursor()
     tables = _tables(cursor, dialect, address)
+    partial = {(str(schema), str(name)) for schema, name in asked(connection, dialect.profile.partial)}
     extras, comments = _extras(connection, dialect), _comments(connection, dialect)
     for table in tables:
         table.columns = [
@@ -57,7 +58,7 @@ def describe(connection: Any, dialect: Dialect, address: Address) -> list[Source
         table.columns = [_with_comment(column, comments, table) for column in table.columns]
         table.comment = comments.get((table.schema, table.name, ""), table.comment)
         if not table.is_view:
-            _keys(cursor, dialect, table)
+            _keys(cursor, dialect, table, partial)
     if dialect.profile.is_db2i:
         _labels_of_db2i(connection, tables)
     told = [_source_table(table, _sample(connection, dialect, table), dialect) for table in tables if table.columns]
@@ -66,26 +67,25 @@ def describe(connection: Any, dialect: Dialect, address: Address) -> list[Source
 
 
 def _tables(cursor: Any, dialect: Dialect, address: Address) -> list[_Table]:
-    hidden = re.compile(dialect.profile.schemas_hidden)
     found: list[_Table] = []
     for schema in address.schemas or ("",):
-        rows = cursor.tables(schema=schema).fetchall() if schema else cursor.tables().fetchall()
-        for row in rows:
-            name, owner, kind = str(row[2]), str(row[1] or ""), str(row[3] or "").upper()
-            if (
-                kind not in _TABLES + _VIEWS
-                or name.lower() == MARKER
-                or (not address.schemas and hidden.fullmatch(owner))
-            ):
-                continue
-            if address.schemas and owner and owner.lower() not in {one.lower() for one in address.schemas}:
-                continue
-            if address.tables and not any(_is_like(pattern, name) for pattern in address.tables):
-                continue
-            found.append(_Table(owner, name, kind in _VIEWS, str(row[4] or "")))
+        for row in cursor.tables(schema=schema).fetchall() if schema else cursor.tables().fetchall():
+            kind, owner, name = str(row[3] or "").upper(), str(row[1] or ""), str(row[2])
+            if kind in _TABLES + _VIEWS and _is_served(dialect, address, owner, name):
+                found.append(_Table(owner, name, kind in _VIEWS, str(row[4] or "")))
     if len(found) > TABLES_MAX:
         log.warning("%d tables: only the first %d are described", len(found), TABLES_MAX)
     return sorted(found[:TABLES_MAX], key=lambda table: (table.schema != "public", table.schema, table.is_view))
+
+
+def _is_served(dialect: Dialect, address: Address, owner: str, name: str) -> bool:
+    if name.lower() == MARKER or re.fullmatch(dialect.profile.tables_hidden, name):
+        return False
+    if address.schemas and owner and owner.lower() not in {one.lower() for one in address.schemas}:
+        return False
+    if not address.schemas and re.fullmatch(dialect.profile.schemas_hidden, owner):
+        return False
+    return not address.tables or any(_is_like(pattern, name) for pattern in address.tables)
 
 
 def _is_like(pattern: str, name: str) -> bool:
@@ -110,18 +110,26 @@ def _column(row: Any, dialect: Dialect) -> OdbcColumn:
     type_ = str(row[5])
     default = "" if row[12] is None else str(row[12])
     is_auto = str(told.get("auto_increment", told.get("is_autoincrement", "")) or "").upper() in ("1", "YES")
+    code, size, digits = int(row[4]), _number(row[6]), _number(row[8])
+    declared = re.fullmatch(r"(?i)(?:numeric|decimal)\s*\((\d+)\s*(?:,\s*(\d+))?\)", type_)
+    if declared:  # SQLite's driver says that these are doubles
+        code, size, digits = 3, int(declared[1]), int(declared[2] or 0)
     return OdbcColumn(
         name=str(row[3]),
-        code=int(row[4]),
+        code=code,
         type=type_.split("(")[0].strip() or type_,
-        size=int(row[6]) if row[6] is not None else None,
-        digits=int(row[8]) if row[8] is not None else None,
+        size=size,
+        digits=digits,
         nullable=int(row[10] if row[10] is not None else 1) != _NO_ACTION_ON_NULLS,
         default="" if default.upper() == "NULL" else default,
         identity="BY DEFAULT" if is_auto or "identity" in type_.lower() or "nextval(" in default.lower() else "",
         comment=str(row[11] or ""),
         utc=re.fullmatch(dialect.profile.moments_utc, type_) is not None,
     )
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if value is not None else None
 
 
 def unique_of(cursor: Any, dialect: Dialect, schema: str, table: str) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -144,14 +152,19 @@ def unique_of(cursor: Any, dialect: Dialect, schema: str, table: str) -> list[tu
     ]
 
 
-def _keys(cursor: Any, dialect: Dialect, table: _Table) -> None:
+def _keys(cursor: Any, dialect: Dialect, table: _Table, partial: set[tuple[str, str]]) -> None:
     names = {column.name for column in table.columns}
     arguments = {"schema": table.schema} if table.schema else {}
     with suppress(pyodbc().Error):
         parts = [(int(row[4] or 0), str(row[3])) for row in cursor.primaryKeys(table.name, **arguments).fetchall()]
         table.primary = tuple(name for _, name in sorted(parts))
-    for _, _, columns in unique_of(cursor, dialect, table.schema, table.name):
-        if set(columns) <= names and columns != table.primary and columns not in table.unique:
+    for index, owner, columns in unique_of(cursor, dialect, table.schema, table.name):
+        if (
+            (owner, index) not in partial
+            and set(columns) <= names
+            and columns != table.primary
+            and columns not in table.unique
+        ):
             table.unique.append(columns)
     with suppress(pyodbc().Error):
         arguments = {"foreignTable": table.name, **({"foreignSchema": table.schema} if table.schema else {})}

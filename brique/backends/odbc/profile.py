@@ -70,10 +70,12 @@ class Profile:
     moments_utc: str = "(?!)"
     call: str = "{{CALL {name}({places})}}"
     result_of_call: str = ""
-    # the catalogue
+    # the catalogue: `partial` asks for unique indexes (schema, name) that do not hold for every row
     schemas_hidden: str = r"(?i)(information_schema|sys|pg_.*)"
+    tables_hidden: str = "(?!)"
     extras: str = ""
     comments: str = ""
+    partial: str = ""
     fingerprint: str = ""
     view_text: str = ""
     marker_type: str = "VARCHAR(128) NOT NULL PRIMARY KEY"
@@ -92,6 +94,11 @@ SELECT n.nspname, c.relname, coalesce(a.attname, ''), d.description
 FROM pg_description d JOIN pg_class c ON c.oid = d.objoid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
 WHERE d.classoid = 'pg_class'::regclass
+"""
+_PG_PARTIAL = """
+SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE i.indpred IS NOT NULL OR i.indexprs IS NOT NULL OR NOT i.indisvalid
 """
 _PG_FINGERPRINT = """
 SELECT CASE WHEN txid_snapshot_xmin(s) = txid_snapshot_xmax(s) THEN
@@ -116,7 +123,7 @@ POSTGRESQL = Profile(
     exact='{cell}::text COLLATE "C"',
     compares_exactly=True,
     cast="CAST(? AS {type})",
-    types_plain=r"(?i)(int[248]|serial|bigserial|numeric|float[48]|bool|date|time|timestamp(tz)?|bytea"
+    types_plain=r"(?i)(int[248]|serial|bigserial|numeric|float[48]|bool|date|timestamp(tz)?|bytea"
     r"|text|varchar|bpchar|char|name)",
     new_key=NewKey.RETURNING,
     octets="octet_length({cell})",
@@ -124,11 +131,19 @@ POSTGRESQL = Profile(
     schemas_hidden=r"information_schema|pg_.*",
     extras=_ISO_EXTRAS,
     comments=_PG_COMMENTS,
+    partial=_PG_PARTIAL,
     fingerprint=_PG_FINGERPRINT,
     view_text="SELECT pg_get_viewdef(to_regclass(?)::oid)",
     marker_type="text NOT NULL PRIMARY KEY",
     marker_conflict=" ON CONFLICT DO NOTHING",
 )  # fmt: skip
+_SQLITE_EXTRAS = """
+SELECT '', m.name, c.name,
+       CASE WHEN c.pk = 1 AND upper(c.type) = 'INTEGER'
+             AND (SELECT count(*) FROM pragma_table_info(m.name) WHERE pk > 0) = 1 THEN 'BY DEFAULT' ELSE '' END,
+       '', coalesce(c.dflt_value, '')
+FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'
+"""
 SQLITE = Profile(
     name="sqlite",
     title="SQLite",
@@ -136,9 +151,14 @@ SQLITE = Profile(
     driver_names=r"sqlite",
     options={"BigInt": "1", "FKSupport": "1", "LongNames": "0", "Timeout": "1500", "StepAPI": "0"},
     bulk=False,
+    snapshot=("SELECT name FROM sqlite_master LIMIT 1",),
     first="{select} LIMIT {rows}",
     compares_exactly=True,
-    new_key=NewKey.RETURNING,
+    new_key=NewKey.QUERY,
+    new_key_query="SELECT last_insert_rowid()",
+    octets="length(CAST({cell} AS BLOB))",
+    tables_hidden="sqlite_.*",
+    extras=_SQLITE_EXTRAS,
     marker_conflict=" ON CONFLICT DO NOTHING",
 )
 _DB2 = Profile(
@@ -181,6 +201,7 @@ SQLSERVER = Profile(
     octets="DATALENGTH({cell})",
     moments_utc="(?!)",
     schemas_hidden=r"(?i)sys|information_schema|db_.*|guest",
+    partial="SELECT OBJECT_SCHEMA_NAME(object_id), name FROM sys.indexes WHERE has_filter = 1",
 )
 MARIADB = Profile(
     name="mariadb",

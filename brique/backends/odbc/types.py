@@ -142,7 +142,9 @@ def reader(actual: OdbcColumn, column: Column) -> Callable[[Any], Value]:
         return lambda value: plain(value)
     if actual.code == GUID and not column.decoder:
         return lambda value: None if value is None else str(value).lower()
-    if is_same and not column.decoder and column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIME):
+    if is_same and not column.decoder and column.kind is Kind.TIME:
+        return lambda value: raw.read_time(plain(value))
+    if is_same and not column.decoder and column.kind in (Kind.DATE, Kind.DATETIME):
         return lambda value: plain(value, utc=utc)
     read = raw.reader(column, numbers_as_text=natural.kind in (Kind.DECIMAL, Kind.INTEGER))
     if read is None:
@@ -203,7 +205,9 @@ def _as_date(value: Value) -> Any:
 
 
 def _as_time(value: Value) -> Any:
-    return time.fromisoformat(value) if isinstance(value, str) else value
+    """ODBC's own time has no fraction: one that has goes as text."""
+    made = time.fromisoformat(value) if isinstance(value, str) else value
+    return value if isinstance(made, time) and made.microsecond else made
 
 
 def _as_real(value: Value) -> Any:
