@@ -122,7 +122,18 @@ class Settings:
     replay_batch_max: int = _row(
         1000, "commands", "Commands sent to a backend in one transaction.", live=True, low=1, high=100_000
     )
-    keep_settled_days: float = _row(30.0, "days", "Settled commands are kept so long.", live=True, low=0)
+    keep_settled_days: float = _row(
+        30.0, "days", "Settled commands, and the tokens that make a write once only, are kept so long.", live=True, low=0
+    )
+    bulk_commands_max: int = _row(
+        1000, "commands", "Most commands that one bulk action in the outbox decides.", live=True, low=1, high=100_000
+    )
+    notice_minutes: float = _row(
+        10.0, "min", "An author gets at most one mail in this time about writes that need him.", live=True, low=0
+    )
+    notice_domain: str = _row(
+        "", "domain", "Notices go to NAME@ this domain; empty: only to accounts whose name is an address.", live=True
+    )
     change_log_rows_max: int = _row(100_000, "rows", "Length of the change log.", live=True, low=1000)
 
     # backends
@@ -139,6 +150,15 @@ class Settings:
         256 * MIB, "bytes", "Below this free room refreshes stop growing the copy.", live=True, low=0
     )
     spool_free_bytes_min: int = _row(64 * MIB, "bytes", "Below this free room writes are refused.", live=True, low=0)
+
+    spool_bytes_max: int = _row(16 * GIB, "bytes", "Beyond this size of the spool writes are refused.", low=MIB)
+    spool_segment_bytes: int = _row(
+        64 * MIB, "bytes", "The spool begins a new file after so much.", low=64 * KIB, high=GIB
+    )
+    spool_segment_records: int = _row(
+        250_000, "records", "The spool begins a new file after so many records.", low=1, high=10_000_000
+    )
+    command_bytes_max: int = _row(16 * MIB, "bytes", "Largest command that is kept.", low=KIB, high=GIB)
 
     # looking after it
     error_groups_max: int = _row(500, "groups", "Kinds of errors that are kept; the oldest go first.", live=True, low=1)
@@ -364,6 +384,7 @@ _RELATIONS: tuple[tuple[str, str, Callable[[Settings], bool]], ...] = (
     ("session_idle_hours", "session_absolute_hours", lambda s: s.session_idle_hours <= s.session_absolute_hours),
     ("commit_batch_max", "spool_queue_max", lambda s: s.commit_batch_max <= s.spool_queue_max),
     ("cell_bytes_max", "body_bytes_max", lambda s: s.cell_bytes_max <= s.body_bytes_max),
+    ("cell_bytes_max", "command_bytes_max", lambda s: s.cell_bytes_max <= s.command_bytes_max),
     ("spool_free_bytes_min", "free_disk_bytes_min", lambda s: s.spool_free_bytes_min <= s.free_disk_bytes_min),
 )
 

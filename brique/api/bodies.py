@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from brique.api.answers import Unreadable, WrongMediaType
 from brique.api.rows import META
-from brique.commands import CommandSpec, Parameter
+from brique.commands import CommandSpec, Parameter, own_receipt
 from brique.errors import BadInput
 from brique.exports import near
 from brique.schema import Column, Kind, Row, TableSpec, from_json, join_key, to_python
@@ -56,8 +56,12 @@ def check_media_type(request: Request, accepted: tuple[str, ...]) -> None:
         ) from None
 
 
-def token_of(request: Request) -> str:
-    """The Idempotency-Key, "" when there is none. Raises BadInput when it is too long or not printable."""
+def token_of(request: Request, given: dict[str, Any] | None = None) -> str:
+    """What makes the write once only: the Idempotency-Key, or a receipt of the caller's own (the header Brique-Receipt,
+    or the member `_receipt`, which is taken out of `given`); "" when there is none.
+
+    Raises BadInput when it is too long or not printable, or when there are both.
+    """
     token = request.headers.get("idempotency-key", "").strip()
     if len(token) > 1 and token[0] == token[-1] == '"':
         token = token[1:-1]
@@ -67,6 +71,12 @@ def token_of(request: Request) -> str:
             fields={"Idempotency-Key": _("Must be a short text of printable letters.")},
             where="header",
         )
+    own = [request.headers.get("brique-receipt"), given.pop("_receipt", None) if given else None]
+    receipts = {one for one in own if one is not None}
+    if len(receipts) > 1 or (receipts and token):
+        raise BadInput(_("Give either an Idempotency-Key or a receipt of your own."))
+    for one in receipts:
+        return own_receipt(one if isinstance(one, str) else "")
     return f"api {token}" if token else ""  # never the one-time token of a form
 
 
@@ -162,8 +172,9 @@ def _exact(kind: Kind, value: Any) -> Any:
     return value
 
 
-def arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a body as a command's arguments: Python values, key texts for rows. Raises BadInput by field."""
+def arguments(spec: CommandSpec, given: Mapping[str, Any], *, some: bool = False) -> dict[str, Any]:
+    """The members of a body as a command's arguments: Python values, key texts for rows; `some`: only those that are
+    given. Raises BadInput by field."""
     by_name = {parameter.name: parameter for parameter in spec.parameters}
     values: dict[str, Any] = {}
     faults: dict[str, str] = {}
@@ -177,7 +188,7 @@ def arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, ArithmeticError) as fault:
             faults[name] = str(fault) if isinstance(fault, ValueError) else _("Is too large.")
     for parameter in spec.parameters:
-        if parameter.required and given.get(parameter.name) is None:
+        if parameter.required and given.get(parameter.name) is None and (parameter.name in given or not some):
             faults[parameter.name] = _("Is required.")
     if faults:
         raise BadInput(_("Some fields need another value."), fields=faults)

@@ -145,7 +145,7 @@ class Description:
         if operation.body:
             schema = ref(operation.body.format(table=getattr(of, "name", ""), command=getattr(of, "name", "")))
             content = {media_type: {"schema": schema} for media_type in operation.media_types}
-            described["requestBody"] = {"required": True, "content": content}
+            described["requestBody"] = {"required": not operation.optional_body, "content": content}
         described["responses"] = self._responses(operation, of)
         return described
 

@@ -51,7 +51,8 @@ class Operation:
         role: who may call it, at least; for commands and views their own role counts too.
         per: what there is one of this operation for each.
         writes: only for tables that can be written.
-        body: component of the request's body, "" for none; `media_types` are what it may be sent as.
+        body: component of the request's body, "" for none; `optional_body`: it may be left out; `media_types` are what
+            it may be sent as.
         lists: takes the parameters of a list of the table. blobs: only for tables with binary columns.
         produces: the media types of the answer.
         faults: statuses beside those that every operation has.
@@ -67,6 +68,7 @@ class Operation:
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: str = ""
+    optional_body: bool = False
     media_types: tuple[str, ...] = (JSON,)
     answers: tuple[Answer, ...] = ()
     faults: tuple[int, ...] = ()

@@ -74,8 +74,8 @@ class Rest:
             raise no_such(_("There is no command {name}."), name, list(self.parts.commands))
         if not may(user, spec.role):
             raise NotAllowed(_("Your role does not allow this."))
-        token = bodies.token_of(request)
         given = await bodies.read_object(request, (JSON,), required=any(p.required for p in spec.parameters))
+        token = bodies.token_of(request, given)
         arguments = bodies.arguments(spec, given)
         answer = await self.parts.desk.run(user, name, arguments, token=token, origin="api")
         return await self.outcomes.answer(request, answer)

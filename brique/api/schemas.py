@@ -8,7 +8,7 @@ from typing import Any
 
 from brique.api.operation import Schema
 from brique.api.rows import META
-from brique.commands import CommandSpec
+from brique.commands import ACTS, CommandSpec
 from brique.exports import COMPARISONS
 from brique.schema import Column, Kind, State, TableSpec
 
@@ -227,7 +227,19 @@ def shared() -> dict[str, Schema]:
         "after": {"type": "array", "items": {"type": "string"}},
     }  # fmt: skip
     change = _object({"table": text, "key": text, "before": values, "after": values, "theirs": values}, "table", "key")
-    whole = _object(receipt | {"changes": {"type": "array", "items": change}}, *receipt)
+    audit: Schema = {
+        "type": "array",
+        "items": _object({"at": text, "what": text, "by": text, "origin": text, "address": text, "replaced_by": maybe}),
+    }
+    names: Schema = {"type": "array", "items": text}
+    whole = _object(
+        receipt
+        | {
+            "changes": {"type": "array", "items": change}, "effects": names, "waits_for": names,
+            "waited_for_by": names, "replaced_by": maybe, "audit": audit,
+        },
+        *receipt,
+    )  # fmt: skip
     outcome: dict[str, Schema] = {
         "receipt": maybe, "receipt_url": maybe, "state": {"type": "string"}, "duplicate": {"type": "boolean"},
         "table": text, "key": text, "url": maybe, "row": values,
@@ -264,7 +276,36 @@ def shared() -> dict[str, Schema]:
             }
         ),
         "Decision": _object({"arrived": {"type": "boolean"}}) | {"additionalProperties": False},
+        **_of_many(receipt["url"], audit),
         "Problem": _object(problem, "type", "title", "status", "code", "detail"),
+    }
+
+
+def _of_many(text: Schema, audit: Schema) -> dict[str, Schema]:
+    """The components of decisions about writes, and of what failed together."""
+    closed: Schema = {"additionalProperties": False}
+    lost: Schema = {"type": "boolean", "const": False}
+    problem = _object({"code": text, "status": {"type": "integer"}, "detail": text})
+    maybe: Schema = {"type": ["string", "null"]}
+    result = _object(
+        {"receipt": text, "done": {"type": "boolean"}, "replaced_by": maybe, "problem": problem},
+        "receipt", "done", "replaced_by",
+    )  # fmt: skip
+    cause = _object({"cause": text, "count": {"type": "integer"}, "state": text, "backend": text, "reason": text,
+                     "url": text})  # fmt: skip
+    decisions: dict[str, Schema] = {
+        "act": {"type": "string", "enum": list(ACTS)},
+        "receipts": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 80}, "minItems": 1},
+        "cause": text,
+        "user": text,
+    }
+    return {
+        "Audit": _object({"receipt": text, "audit": audit}),
+        "Causes": _object({"causes": {"type": "array", "items": cause}}),
+        "Lost": {"type": "object", "properties": {"arrived": lost}} | closed,
+        "Edit": _object({"values": {"type": "object"}, "arrived": lost}, "values") | closed,
+        "Decisions": _object(decisions, "act") | closed,
+        "Decided": _object({"results": {"type": "array", "items": result}, "done": {"type": "integer"}}),
     }
 
 

@@ -42,6 +42,13 @@ TOKEN = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 200},
     _("A text of your own for this write: sent again, it is answered again and done once."),
 )
+OWN_RECEIPT = Parameter(
+    "Brique-Receipt",
+    "header",
+    {"type": "string", "minLength": 20, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
+    _("A receipt of your own (a random UUID) instead of an Idempotency-Key; or the member `_receipt`."),
+)
+USER = Parameter("user", "query", TEXT, _("Commands of one user (for administrators)."))
 IF_MATCH = Parameter(
     "If-Match", "header", TEXT, _("The ETag of the row as you know it; refused with 412 when it has changed.")
 )
@@ -58,7 +65,7 @@ NOT_MODIFIED = Answer(304, _("Not modified."), None, ("ETag",))
 def operations(parts: Parts, context: Context) -> list[Operation]:
     """Every operation of the API but the description of itself."""
     outcomes = Outcomes(context)
-    tables, outbox, rest = Tables(context, outcomes), Outbox(context), Rest(context, outcomes)
+    tables, outbox, rest = Tables(context, outcomes), Outbox(context, outcomes), Rest(context, outcomes)
     return [
         *_about(rest, tables),
         *_rows(tables),
@@ -119,7 +126,7 @@ def _writes(tables: Tables) -> list[Operation]:
     return [
         Operation(
             "create", "POST", "/api/tables/{table}", "tables", "write", _("Create a row of {label}"),
-            tables.create_row, body="{table}_new", parameters=(TOKEN, PREFER),
+            tables.create_row, body="{table}_new", parameters=(TOKEN, OWN_RECEIPT, PREFER),
             answers=(created, pending), faults=(400, 409, 413, 415, 422), **common,
         ),
         Operation(
@@ -129,12 +136,12 @@ def _writes(tables: Tables) -> list[Operation]:
                 "Only the members given are changed; null empties one. Without If-Match the values that you change "
                 "are compared with those that the row has now."
             ),
-            parameters=(KEY, IF_MATCH, TOKEN, PREFER), answers=(applied, pending),
+            parameters=(KEY, IF_MATCH, TOKEN, OWN_RECEIPT, PREFER), answers=(applied, pending),
             faults=(400, 404, 409, 412, 413, 415, 422), **common,
         ),
         Operation(
             "delete", "DELETE", "/api/tables/{table}/{key}", "tables", "write", _("Delete a row of {label}"),
-            tables.delete_row, parameters=(KEY, IF_MATCH, TOKEN, PREFER), answers=(applied, pending),
+            tables.delete_row, parameters=(KEY, IF_MATCH, TOKEN, OWN_RECEIPT, PREFER), answers=(applied, pending),
             faults=(404, 409, 412, 422), **common,
         ),
     ]  # fmt: skip
@@ -174,8 +181,8 @@ def _commands(rest: Rest) -> list[Operation]:
     return [
         Operation(
             "run", "POST", "/api/commands/{command}", "commands", "read", "{label}", rest.run_command,
-            per="command", body="command_{command}", parameters=(TOKEN, PREFER), answers=(applied, pending),
-            faults=(400, 404, 409, 413, 415, 422),
+            per="command", body="command_{command}", parameters=(TOKEN, OWN_RECEIPT, PREFER),
+            answers=(applied, pending), faults=(400, 404, 409, 413, 415, 422),
         ),
         Operation(
             "view", "GET", "/api/views/{view}", "views", "read", "{label}", rest.get_view,
@@ -196,7 +203,15 @@ def _receipts(outbox: Outbox, parts: Parts) -> list[Operation]:
             _("States between commas: kept, sending, applied, refused, conflict, unknown, withdrawn."),
         ),
         Parameter("backend", "query", TEXT, _("Commands of one backend.")),
-        Parameter("user", "query", TEXT, _("Commands of one user (for administrators).")),
+        Parameter("table", "query", TEXT, _("Commands that change rows of one table.")),
+        USER,
+        Parameter("cause", "query", TEXT, _("Commands that failed for one cause, as the list of causes names it.")),
+        Parameter(
+            "dismissed",
+            "query",
+            {"type": "string", "enum": ["true", "false"]},
+            _("Whether it was dealt with."),
+        ),
         Parameter("limit", "query", limit, _("How many.")),
         Parameter(
             "after", "query", {"type": "integer", "minimum": 1}, _("The position of the last one of the page before.")
@@ -209,9 +224,36 @@ def _receipts(outbox: Outbox, parts: Parts) -> list[Operation]:
             parameters=asked, answers=(page, NOT_MODIFIED), faults=(422,),
         ),
         Operation(
+            "decide_many", "POST", "/api/outbox", "outbox", "write", _("Decide about many writes"),
+            outbox.act_on_many, parameters=(TOKEN,), body="Decisions",
+            answers=(Answer(200, _("What became of each."), "Decided"),), faults=(400, 413, 415, 422),
+        ),
+        Operation(
+            "causes", "GET", "/api/outbox/causes", "outbox", "read", _("What failed, by its cause"),
+            outbox.list_causes, parameters=(asked[1], USER, IF_NONE_MATCH),
+            answers=(Answer(200, _("Causes, the most frequent first."), "Causes", ("ETag",)), NOT_MODIFIED),
+        ),
+        Operation(
             "receipt", "GET", "/api/outbox/{receipt}", "outbox", "read", _("What became of a write"),
             outbox.get_receipt, parameters=(RECEIPT, IF_NONE_MATCH), answers=(receipt, NOT_MODIFIED), faults=(404,),
         ),
+        Operation(
+            "audit", "GET", "/api/outbox/{receipt}/audit", "outbox", "read", _("What people did about a write"),
+            outbox.get_audit, parameters=(RECEIPT, IF_NONE_MATCH),
+            answers=(Answer(200, _("Who did what, when, from where."), "Audit", ("ETag",)), NOT_MODIFIED),
+            faults=(404,),
+        ),
+        *_decisions(outbox, receipt),
+    ]  # fmt: skip
+
+
+def _decisions(outbox: Outbox, receipt: Answer) -> list[Operation]:
+    anew = (
+        Answer(200, _("Applied by the backend."), "Outcome", WRITTEN),
+        Answer(202, _("Kept: it will be sent to the backend. Its receipt tells its end."), "Outcome",
+               ("Location", *WRITTEN)),
+    )  # fmt: skip
+    return [
         Operation(
             "withdraw", "POST", "/api/outbox/{receipt}/withdraw", "outbox", "write",
             _("Take a write back that was not sent"), outbox.withdraw, parameters=(RECEIPT,), answers=(receipt,),
@@ -226,5 +268,19 @@ def _receipts(outbox: Outbox, parts: Parts) -> list[Operation]:
             "decide", "POST", "/api/outbox/{receipt}/decide", "outbox", "write",
             _("Say whether a write of unknown outcome arrived"), outbox.decide, parameters=(RECEIPT,), body="Decision",
             answers=(receipt,), faults=(400, 404, 409, 413, 415, 422),
+        ),
+        Operation(
+            "retry", "POST", "/api/outbox/{receipt}/retry", "outbox", "write", _("Send a write again as it was"),
+            outbox.retry, parameters=(RECEIPT, TOKEN, PREFER), body="Lost", optional_body=True, answers=anew,
+            description=_(
+                "A new command that replaces this one, checked against the copy as it is now. Of one whose outcome is "
+                "unknown, say that it has not arrived."
+            ),
+            faults=(400, 404, 409, 412, 413, 415, 422),
+        ),
+        Operation(
+            "edit", "POST", "/api/outbox/{receipt}/edit", "outbox", "write", _("Send a write again with other values"),
+            outbox.edit, parameters=(RECEIPT, TOKEN, PREFER), body="Edit", answers=anew,
+            faults=(400, 404, 409, 412, 413, 415, 422),
         ),
     ]  # fmt: skip

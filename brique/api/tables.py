@@ -146,16 +146,18 @@ class Tables:
 
     async def create_row(self, request: Request) -> Response:
         """Keep a new row."""
-        spec, user, token = self.context.spec(request), user_of(request), bodies.token_of(request)
+        spec, user = self.context.spec(request), user_of(request)
         given = await bodies.read_object(request, (JSON,))
+        token = bodies.token_of(request, given)
         values = bodies.store_values(spec, given, bytes_max=self.parts.settings.cell_bytes_max)
         answer = await self.parts.desk.create(user, spec.name, values, token=token, origin="api")
         return await self.outcomes.answer(request, answer, created=True)
 
     async def change_row(self, request: Request) -> Response:
         """Keep a change of a row, given as a merge patch."""
-        spec, user, token = self.context.spec(request), user_of(request), bodies.token_of(request)
+        spec, user = self.context.spec(request), user_of(request)
         given = await bodies.read_object(request, (MERGE_PATCH, JSON))
+        token = bodies.token_of(request, given)
         key = request.path_params["key"]
         known = await self.outcomes.is_known(user, token)
         key, now = await to_thread.run_sync(partial(self._before, request, spec, key, known=known))

@@ -2,11 +2,12 @@
 
 | method | payload | does |
 | --- | --- | --- |
-| give | command, token, followers, wait_ms | keeps a command; waits up to `wait_ms` for its end |
+| give | command, token, followers, again, wait_ms | keeps a command; waits up to `wait_ms` for its end |
 | known | user, token | what a token has given before |
 | move, dismiss | position, ... | a person's decision |
 | claim | waiting, for_good | what may be sent: nobody can withdraw it from now on |
 | release | positions, reason, for_good | what was claimed has not arrived |
+| adopt | name, mark | positions up to a backend's mark are never given out |
 | report | Report | outcomes of replay |
 | load | table, stage, rows | makes the first copy of a table from a stage file |
 | refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
@@ -17,6 +18,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -24,15 +26,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
+
 from brique.app.intranet import Declared
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
-from brique.commands import Claim, Claimed, Dismiss, Give, Ledger, Move, Receipt, Release, Report, report_from_payload
-from brique.errors import BadConfiguration, BadInput
+from brique.commands import (
+    Again,
+    Claim,
+    Claimed,
+    Dismiss,
+    Give,
+    Ledger,
+    Move,
+    Receipt,
+    Release,
+    Report,
+    report_from_payload,
+)
+from brique.errors import BadConfiguration, BadInput, Busy, NoRoom
 from brique.refresh import read_changes
 from brique.schema import State, decode_command
 from brique.settings import Settings
-from brique.spool import SqliteSpool
+from brique.spool import SpoolLimits, SqliteSpool
 from brique.store import RowChange, Store, Tx
 from brique.views import Keeper
 
@@ -49,7 +65,7 @@ class Engine:
         self.declared, self.settings, self.clock = declared, settings, clock
         self.broadcast = broadcast
         folder = settings.data
-        self.spool = SqliteSpool(folder / "spool.db", free_bytes_min=settings.spool_free_bytes_min)
+        self.spool = SqliteSpool(folder / "spool", limits=SpoolLimits.of(settings), takes_over=folder / "spool.db")
         self.store = Store(
             folder / "store.db", declared.specs, clock=clock, change_log_rows_max=settings.change_log_rows_max
         )
@@ -70,6 +86,7 @@ class Engine:
     def start(self) -> None:
         """Bring the store up to the spool, then take requests."""
         self._check_pair()
+        self._tell_recovery()
         shown = self.ledger.catch_up()
         if shown:
             log.info("%d records of the spool were not in the store yet", shown)
@@ -77,24 +94,59 @@ class Engine:
 
     def _check_pair(self) -> None:
         """Store and spool belong together: the store remembers how far in this spool it has come. Raises
-        BadConfiguration when it has come further than the spool goes, which only mixed backups bring about."""
+        BadConfiguration for a store of another spool, which only mixed backups bring about."""
+        spool = self.spool
+        names = {spool.name(), *(ancestor.name for ancestor in spool.ancestors())}
         with self.store.transaction() as tx:
             known, shown = tx.meta("stream"), tx.spool_position()
-            if (known is not None and known != self.spool.name()) or shown > self.spool.last():
+            if known is not None and known not in names:
                 raise BadConfiguration(
-                    f"store.db and spool.db in {self.settings.data} are not of the same time.",
-                    try_this="keep spool.db and remove store.db: the copy is made again, and what waits is shown again",
+                    f"store.db and spool in {self.settings.data} are not of the same time.",
+                    try_this="keep spool and remove store.db: the copy is made again, and what waits is shown again",
                 )
-            tx.set_meta("stream", self.spool.name())
+            tx.set_meta("stream", spool.name())
+            tx.set_meta("stream_ancestors", json.dumps([[one.name, one.last] for one in spool.ancestors()]))
+        if shown > spool.last():
+            log.error("the spool has lost its records %d to %d; the store knows them", spool.last() + 1, shown)
+            spool.skip_to(shown)
+
+    def _tell_recovery(self) -> None:
+        """What the spool found when it was opened: into the log, and into the store for the status page."""
+        found = self.spool.recovery
+        for number, line in enumerate(found.lines()):
+            log.log(logging.INFO if not number or found.is_sound else logging.ERROR, "%s", line)
+        with self.store.transaction() as tx:
+            tx.set_meta("spool_recovery", "\n".join(found.lines()))
+            tx.set_meta("spool_sound", int(found.is_sound))
 
     async def look_after(self) -> None:
         """Housekeeping, for ever: commands that settled long ago are forgotten."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            before = self.clock.now() - timedelta(days=self.settings.keep_settled_days)
-            forget = self.writer.run(partial(self.ledger.forget, before))
-            if await asyncio.wrap_future(forget):
-                log.info("commands settled before %s were forgotten", before)
+            try:
+                await self._forget()
+                await self._compact()
+            except (Busy, NoRoom) as fault:
+                log.info("housekeeping waits: %s", fault.message)
+
+    async def _forget(self) -> None:
+        before = self.clock.now() - timedelta(days=self.settings.keep_settled_days)
+        forgotten = 0
+        while count := await asyncio.wrap_future(self.writer.run(partial(self.ledger.forget, before))):
+            forgotten += count
+        if forgotten:
+            log.info("%d commands settled before %s were forgotten", forgotten, before)
+
+    async def _compact(self) -> None:
+        """Write anew one segment of the spool that holds little but what is forgotten; the reading and writing of it
+        happens beside the writing thread."""
+        worn = await asyncio.wrap_future(self.writer.run(lambda: self.ledger.worn(self.spool.stretches())))
+        if worn is None:
+            return
+        made = await asyncio.to_thread(self.spool.rewrite, worn.first, worn.is_needed)
+        if made is not None:
+            freed = await asyncio.wrap_future(self.writer.run(partial(self.spool.replace, made)))
+            log.info("the spool's segment %d was written anew: %d KiB are free", worn.first, freed // 1024)
 
     def stop(self) -> None:
         """Finish what was taken and close the files."""
@@ -112,7 +164,9 @@ class Engine:
     async def _give(self, payload: dict[str, Any]) -> dict[str, Any]:
         command = decode_command(payload["command"])
         followers = tuple(map(decode_command, payload.get("followers", ())))
-        receipt = await asyncio.wrap_future(self.writer.ask(Give(command, payload.get("token", ""), followers)))
+        again = msgspec.convert(payload["again"], Again) if "again" in payload else None
+        give = Give(command, payload.get("token", ""), followers, again)
+        receipt = await self.writer.ask_soon(give)
         assert isinstance(receipt, Receipt)
         for backend in {command.backend, *(follower.backend for follower in followers)}:
             self.broadcast("commands", {"backend": backend})
@@ -146,27 +200,39 @@ class Engine:
                 self._waiters.pop(position, None)
 
     async def _move(self, payload: dict[str, Any]) -> dict[str, Any]:
-        move = Move(payload["position"], State(payload["state"]), payload["by"], payload.get("reason", ""))
-        await asyncio.wrap_future(self.writer.ask(move))
+        await self.writer.ask_soon(msgspec.convert(payload, Move))
         return {}
 
     async def _dismiss(self, payload: dict[str, Any]) -> dict[str, Any]:
-        await asyncio.wrap_future(self.writer.ask(Dismiss(payload["position"], payload["by"])))
+        await self.writer.ask_soon(msgspec.convert(payload, Dismiss))
         return {}
 
     async def _claim(self, payload: dict[str, Any]) -> dict[str, Any]:
-        claimed = await asyncio.wrap_future(self.writer.ask(Claim(tuple(payload["positions"]), payload["for_good"])))
+        claimed = await self.writer.ask_soon(Claim(tuple(payload["positions"]), payload["for_good"]))
         assert isinstance(claimed, Claimed)
         return {"waiting": [[position, str(state)] for position, state in claimed.states.items()]}
 
     async def _release(self, payload: dict[str, Any]) -> dict[str, Any]:
-        release = Release(tuple(payload["positions"]), payload["reason"], payload["for_good"])
-        await asyncio.wrap_future(self.writer.ask(release))
+        positions = tuple(payload["positions"])
+        tried, next_try = payload.get("tried", False), payload.get("next_try")
+        release = Release(positions, payload["reason"], payload["for_good"], tried, next_try)
+        await self.writer.ask_soon(release)
+        return {}
+
+    async def _adopt(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """A person has taken the mark of a backend for good: positions up to it are never given out here."""
+
+        def adopt() -> None:
+            self.spool.skip_to(payload["mark"])
+            with self.store.transaction() as tx:
+                tx.set_meta(f"adopted {payload['name']}", payload["mark"])
+
+        await asyncio.wrap_future(self.writer.run(adopt))
         return {}
 
     async def _report(self, payload: dict[str, Any]) -> dict[str, Any]:
         report = report_from_payload(payload)
-        await asyncio.wrap_future(self.writer.ask(report))
+        await self.writer.ask_soon(report)
         self._wake_waiters(report)
         return {}
 
@@ -246,6 +312,7 @@ class Engine:
         "dismiss": _dismiss,
         "claim": _claim,
         "release": _release,
+        "adopt": _adopt,
         "report": _report,
         "load": _load,
         "refreshed": _refreshed,

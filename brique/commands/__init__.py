@@ -1,38 +1,58 @@
 """Commands: checked, kept, laid over the copy, replayed to their backend, settled."""
 
 from brique.commands import check, journal
+from brique.commands.acts import EDITED, NOTICE, RETRIED, TOLD, Again, Dismiss, Move, Source
 from brique.commands.claims import Claims
+from brique.commands.clerk import ACTS, Act, Clerk, Done
 from brique.commands.custom import CommandSpec, Parameter, Wish, backend_of, command_spec, run, stored, wish_of
-from brique.commands.desk import Answer, Author, Desk, may
-from brique.commands.ledger import Claim, Claimed, Dismiss, Give, Ledger, LedgerAnswer, Move, Receipt, Release, Request
+from brique.commands.desk import Answer, Author, Desk, may, own_receipt
+from brique.commands.ledger import Claim, Claimed, Give, Ledger, LedgerAnswer, Receipt, Release, Request
 from brique.commands.life import MOVES, check_move, may_move
+from brique.commands.notes import FileNotes, MemoryNotes
 from brique.commands.receipts import receipt
-from brique.commands.replay import Replay, Waiting
+from brique.commands.replay import Replay
 from brique.commands.report import Outcome, Report
 from brique.commands.report import from_payload as report_from_payload
 from brique.commands.report import to_payload as report_to_payload
+from brique.commands.restart import MarkAhead, Restart
+from brique.commands.waiting import Parent, Waiting
 
 __all__ = [
+    "ACTS",
+    "EDITED",
     "MOVES",
+    "NOTICE",
+    "RETRIED",
+    "TOLD",
+    "Act",
+    "Again",
     "Answer",
     "Author",
     "Claim",
     "Claimed",
     "Claims",
+    "Clerk",
     "CommandSpec",
     "Desk",
     "Dismiss",
+    "Done",
+    "FileNotes",
     "Give",
     "Ledger",
     "LedgerAnswer",
+    "MarkAhead",
+    "MemoryNotes",
     "Move",
     "Outcome",
     "Parameter",
+    "Parent",
     "Receipt",
     "Release",
     "Replay",
     "Report",
     "Request",
+    "Restart",
+    "Source",
     "Waiting",
     "Wish",
     "backend_of",
@@ -42,6 +62,7 @@ __all__ = [
     "journal",
     "may",
     "may_move",
+    "own_receipt",
     "receipt",
     "report_from_payload",
     "report_to_payload",

@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Any
 
 from brique.errors import BadConfiguration, BadInput
-from brique.schema import Change, Effect, Kind, Row, Table, TableSpec, Value, from_python, label
+from brique.schema import Change, Effect, Kind, Row, Table, TableSpec, Value, from_python, label, to_python
 from brique.store import WriteDb
 
 _KINDS: dict[object, Kind] = {
@@ -184,6 +184,17 @@ def stored(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Value]:
     """`arguments` as store values, for the journal."""
     kinds = {parameter.name: parameter.kind for parameter in spec.parameters}
     return {name: from_python(kinds[name], value) for name, value in arguments.items() if name in kinds}
+
+
+def given(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the journal keeps them, as the command takes them: Python values, and key texts for rows."""
+    return {
+        parameter.name: arguments[parameter.name]
+        if parameter.table
+        else to_python(parameter.kind, arguments[parameter.name])
+        for parameter in spec.parameters
+        if arguments.get(parameter.name) is not None
+    }
 
 
 def backend_of(changes: tuple[Change, ...], specs: Mapping[str, TableSpec]) -> str:

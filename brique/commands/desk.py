@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from msgspec import structs
 from brique.channel import AsyncCaller
 from brique.clock import Clock, stamp
 from brique.commands import check, custom
+from brique.commands.acts import Again
 from brique.commands.custom import CommandSpec, Wish
+from brique.commands.ledger import OWN_RECEIPT
 from brique.commands.receipts import receipt
-from brique.errors import NotAllowed, NotFound, Refused, TokenReused
+from brique.errors import BadInput, BriqueError, NotAllowed, NotFound, Refused, TokenReused
 from brique.schema import Change, Command, Effect, Row, State, TableSpec, encode_command
 from brique.store import Reader, StoredCommand, WriteDb
 
@@ -26,6 +29,12 @@ MAIL = "mail"
 """The name of the commands that send the mails which another command asks for."""
 _MAIL_LABEL = "Mail:"
 _LABEL_MAX = 120
+_OWN_RECEIPT = re.compile(r"[A-Za-z0-9_-]{20,64}")
+
+
+def _(text: str) -> str:
+    """Mark `text` for the catalogue; it is translated when it is shown."""
+    return text
 
 
 class Author(Protocol):
@@ -90,16 +99,29 @@ class Desk:
         return receipt(self.clock, self.random_bits)
 
     async def create(
-        self, author: Author, table: str, given: Row, *, token: str = "", origin: str = "form", replaces: str = ""
+        self,
+        author: Author,
+        table: str,
+        given: Row,
+        *,
+        token: str = "",
+        origin: str = "form",
+        replaces: str | Again = "",
     ) -> Answer:
-        """Keep a new row. Raises NotFound (table), NotAllowed, BadInput (by field), and the engine's faults."""
+        """Keep a new row. Raises NotFound (table), NotAllowed, BadInput (by field), and the engine's faults.
+
+        Of all these methods: `token` makes the wish once only (see `own_receipt` for one that is the receipt);
+        `replaces` is the receipt of a command that this one is kept instead of. Raises Refused when that is too late.
+        """
         spec = self._spec(author, table)
         digest = _digest("create", table, "", given)
         known = await self._known(author, token, digest)
         if known is not None:
             return known
-        name = self.new_token()
-        change = await self._checked(lambda copy: check.create(copy, spec, given, receipt=name))
+        name = self._receipt(token)
+        change = await self._once(author, token, digest, lambda copy: check.create(copy, spec, given, receipt=name))
+        if isinstance(change, Answer):
+            return change
         return await self._give(author, name, "create", (change,), token, origin, digest, replaces=replaces)
 
     async def update(
@@ -112,7 +134,7 @@ class Desk:
         given: Row,
         token: str = "",
         origin: str = "form",
-        replaces: str = "",
+        replaces: str | Again = "",
     ) -> Answer | None:
         """Keep a change of a row; None when nothing changes. Also raises Stale (fact `theirs`)."""
         spec = self._spec(author, table)
@@ -120,14 +142,26 @@ class Desk:
         known = await self._known(author, token, digest)
         if known is not None:
             return known
-        change = await self._checked(lambda copy: check.update(copy, spec, key, seen=seen, given=given))
+        change = await self._once(
+            author, token, digest, lambda copy: check.update(copy, spec, key, seen=seen, given=given)
+        )
         if change is None:
-            return None
-        name = self.new_token()
+            return await self._known(author, token, digest)
+        if isinstance(change, Answer):
+            return change
+        name = self._receipt(token)
         return await self._give(author, name, "update", (change,), token, origin, digest, replaces=replaces)
 
     async def delete(
-        self, author: Author, table: str, key: str, *, seen: Row | None = None, token: str = "", origin: str = "form"
+        self,
+        author: Author,
+        table: str,
+        key: str,
+        *,
+        seen: Row | None = None,
+        token: str = "",
+        origin: str = "form",
+        replaces: str | Again = "",
     ) -> Answer:
         """Keep the deletion of a row."""
         spec = self._spec(author, table)
@@ -135,11 +169,21 @@ class Desk:
         known = await self._known(author, token, digest)
         if known is not None:
             return known
-        change = await self._checked(lambda copy: check.delete(copy, spec, key, seen=seen))
-        return await self._give(author, self.new_token(), "delete", (change,), token, origin, digest)
+        change = await self._once(author, token, digest, lambda copy: check.delete(copy, spec, key, seen=seen))
+        if isinstance(change, Answer):
+            return change
+        name = self._receipt(token)
+        return await self._give(author, name, "delete", (change,), token, origin, digest, replaces=replaces)
 
     async def run(
-        self, author: Author, name: str, arguments: Mapping[str, Any], *, token: str = "", origin: str = "form"
+        self,
+        author: Author,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        token: str = "",
+        origin: str = "form",
+        replaces: str | Again = "",
     ) -> Answer:
         """Run a declared command on the copy and keep what it asks for. Also raises Refused by its own rule."""
         spec = self.commands.get(name)
@@ -152,34 +196,51 @@ class Desk:
         known = await self._known(author, token, digest)
         if known is not None:
             return known
-        made = self.new_token()
+        made = self._receipt(token)
 
-        def run() -> Wish:
-            with self.borrow() as reader, reader.snapshot():
-                return custom.run(spec, self._write_db(reader, made, author.name), arguments, self.specs, self.backends)
+        def run(reader: Reader) -> Wish:
+            return custom.run(spec, self._write_db(reader, made, author.name), arguments, self.specs, self.backends)
 
-        wish = await to_thread.run_sync(run)
+        wish = await self._once(author, token, digest, lambda copy: run(copy.reader))
+        if isinstance(wish, Answer):
+            return wish
         if not wish:
             raise Refused("There is nothing to change.")
         return await self._give(
-            author, made, name, wish.changes, token, origin, digest, label=spec.label, arguments=stored, wish=wish
+            author,
+            made,
+            name,
+            wish.changes,
+            token,
+            origin,
+            digest,
+            label=spec.label,
+            arguments=stored,
+            wish=wish,
+            replaces=replaces,
         )
 
-    async def withdraw(self, author: Author, identity: str) -> None:
-        """Take a command back that has not been sent. Raises Refused when it is too late."""
-        self._check(author, identity, State.KEPT)
-        await self._move(author, identity, State.WITHDRAWN, "")
-
-    async def decide(self, author: Author, identity: str, *, arrived: bool) -> None:
-        """Say of a command whose outcome is unknown whether it arrived. Raises Refused for any other."""
-        self._check(author, identity, State.UNKNOWN)
-        state = State.APPLIED if arrived else State.REFUSED
-        await self._move(author, identity, state, f"decided by {author.name}")
-
-    async def dismiss(self, author: Author, identity: str) -> None:
-        """Say that a refused, conflicting or unknown command has been dealt with. Raises Refused for any other."""
-        item = self._check(author, identity, State.REFUSED, State.CONFLICT, State.UNKNOWN)
-        await self.caller.acall("dismiss", {"position": item.position, "by": author.name})
+    async def repeat(self, author: Author, command: Command, *, token: str, origin: str, replaces: Again) -> Answer:
+        """Keep the effects of `command` (a mail, a call) once more; it changes no row."""
+        digest = _digest(command.name, "", command.id, {})
+        known = await self._known(author, token, digest)
+        if known is not None:
+            return known
+        wish = Wish(command.backend, (), calls=command.effects)
+        return await self._give(
+            author,
+            self._receipt(token),
+            command.name,
+            (),
+            token,
+            origin,
+            digest,
+            label=command.label,
+            arguments=command.arguments,
+            wish=wish,
+            replaces=replaces,
+            after=command.after,
+        )
 
     def find(self, author: Author, identity: str) -> StoredCommand:
         """The command with this receipt. Raises NotFound, also for the commands of others unless admin."""
@@ -188,22 +249,6 @@ class Desk:
         if item is None or not (item.command.user == author.name or may(author, "admin")):
             raise NotFound("There is no command with the receipt {receipt}.", receipt=identity)
         return item
-
-    def _check(self, author: Author, identity: str, *states: State) -> StoredCommand:
-        """The command, which must be in one of `states`, for an author who may write."""
-        if not may(author, "write"):
-            raise NotAllowed("You may not do this.")
-        item = self.find(author, identity)
-        if item.state not in states:
-            raise Refused(
-                "This cannot be done any more: the command is in another state by now.", state=str(item.state)
-            )
-        return item
-
-    async def _move(self, author: Author, identity: str, state: State, reason: str) -> None:
-        item = self.find(author, identity)
-        payload = {"position": item.position, "state": str(state), "by": author.name, "reason": reason}
-        await self.caller.acall("move", payload)
 
     def _spec(self, author: Author, table: str) -> TableSpec:
         spec = self.specs.get(table)
@@ -230,14 +275,38 @@ class Desk:
         state = State(known["state"])
         return Answer(known["id"], known["position"], state, True, known["table"], known["key"])
 
-    async def _checked(self, ask: Callable[[check.Copy], Checked]) -> Checked:
-        """`ask` on one snapshot of the copy, in a thread."""
+    async def _once(
+        self, author: Author, token: str, digest: str, ask: Callable[[_ReaderCopy], Checked]
+    ) -> Checked | Answer:
+        """`ask` on one snapshot of the copy, in a thread. When it fails because the same wish was kept meanwhile (of
+        three clicks at once, another one was quicker), the answer to that."""
 
         def run() -> Checked:
             with self.borrow() as reader, reader.snapshot():
                 return ask(_ReaderCopy(reader))
 
-        return await to_thread.run_sync(run)
+        try:
+            return await to_thread.run_sync(run)
+        except BriqueError:
+            known = await self._known(author, token, digest)
+            if known is None:
+                raise
+            return known
+
+    def _again(self, author: Author, replaces: str | Again) -> Again:
+        """What is replaced; nothing when that is a command of somebody else, which the author may not decide about.
+        Where `by` is given, the clerk has looked."""
+        again = Again(replaces) if isinstance(replaces, str) else replaces
+        if again.receipt and not again.by:
+            try:
+                self.find(author, again.receipt)
+            except NotFound:
+                return Again("")
+        return again
+
+    def _receipt(self, token: str) -> str:
+        """The receipt of a new command: the one that its giver has made up, if he has."""
+        return token.removeprefix(OWN_RECEIPT) if token.startswith(OWN_RECEIPT) else self.new_token()
 
     async def _give(
         self,
@@ -251,9 +320,11 @@ class Desk:
         *,
         label: str = "",
         arguments: Mapping[str, Any] | None = None,
-        replaces: str = "",
+        replaces: str | Again = "",
         wish: Wish | None = None,
+        after: tuple[str, ...] = (),
     ) -> Answer:
+        again = await to_thread.run_sync(self._again, author, replaces)
         wish = wish or Wish(custom.backend_of(changes, self.specs), changes)
         alone = not (wish.changes or wish.calls)
         command = Command(
@@ -267,14 +338,17 @@ class Desk:
             arguments=dict(arguments or {}),
             origin=origin,
             label=label,
-            replaces=replaces,
+            replaces=again.receipt,
             digest=digest,
             effects=wish.mails[:1] if alone else wish.calls,
+            after=after,
         )
         payload: dict[str, Any] = {"command": encode_command(command), "token": token, "wait_ms": self.wait_ms}
         followers = [self._mail(command, mail, wish, alone=alone) for mail in wish.mails[alone:]]
         if followers:
             payload["followers"] = [encode_command(follower) for follower in followers]
+        if again.receipt:
+            payload["again"] = msgspec.to_builtins(again)
         given = await self.caller.acall("give", payload)
         if given["duplicate"]:
             known = await self._known(author, token, digest)
@@ -305,6 +379,19 @@ class Desk:
         )
 
 
+def own_receipt(text: str) -> str:
+    """The token of a command whose receipt its giver has made up: a UUID, a ULID. Raises BadInput for any other text.
+
+    It is longer than the receipts that brique makes, so that none of them can be taken beforehand.
+    """
+    if not _OWN_RECEIPT.fullmatch(text):
+        raise BadInput(
+            _("This receipt cannot be used."),
+            fields={"_receipt": _("Must be 20 to 64 letters, digits, - or _: a random UUID, say.")},
+        )
+    return OWN_RECEIPT + text
+
+
 def _digest(name: str, table: str, key: str, given: Mapping[str, Any]) -> str:
     """What is asked, as one short text: the same wish always gives the same one."""
     wish = msgspec.msgpack.encode([name, table, key, sorted(given.items())])
@@ -315,7 +402,7 @@ class _ReaderCopy:
     """The copy as `check` wants it."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+        self.reader = self._reader = reader
 
     def values(self, table: str, key: str) -> Row | None:
         row = self._reader.row(table, key)

@@ -1,6 +1,7 @@
 """What the spool's records say: a command was given, it settled, a person has dealt with it.
 
-From these records alone, in order, everything that brique lays over the copy can be made again.
+From these records alone, in order, everything that brique lays over the copy can be made again, and everything that
+people have done about commands: who, when, from where, what.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ class Given(msgspec.Struct, frozen=True, tag="given"):
 
 class Moved(msgspec.Struct, frozen=True, tag="moved", omit_defaults=True):
     """The command at `position` went to `state`. `theirs`: what the backend held instead, by "table/key".
-    `keys`: the key that the backend gave for each temporary one. `at`: when, a UTC stamp."""
+    `keys`: the key that the backend gave for each temporary one. `at`: when, a UTC stamp. `by`: the person who did it,
+    "" when nobody did; `origin` (form, api, cli) and `address`: from where."""
 
     position: int
     state: State
@@ -27,14 +29,23 @@ class Moved(msgspec.Struct, frozen=True, tag="moved", omit_defaults=True):
     theirs: dict[str, Row | None] = {}
     keys: dict[str, str] = {}
     by: str = ""
+    origin: str = ""
+    address: str = ""
+    results: list[Row] = []
+    """What the command's effects were answered with, in their order."""
 
 
-class Dismissed(msgspec.Struct, frozen=True, tag="dismissed"):
-    """`by` has seen what became of the command at `position`; it needs nobody any more."""
+class Dismissed(msgspec.Struct, frozen=True, tag="dismissed", omit_defaults=True):
+    """`by` has seen what became of the command at `position`; it needs nobody any more. `what`: dismissed, or retried
+    or edited: then `other` is the receipt of the command that was kept instead, in the same append as this record."""
 
     position: int
     by: str
     at: str
+    what: str = "dismissed"
+    other: str = ""
+    origin: str = ""
+    address: str = ""
 
 
 Entry = Given | Moved | Dismissed

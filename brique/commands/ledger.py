@@ -17,42 +17,29 @@ import msgspec
 
 from brique.clock import Clock, stamp
 from brique.commands import journal, life
+from brique.commands.acts import Again, Dismiss, Move, deed_of, replacing, told_by
+from brique.commands.care import Worn, worn
 from brique.commands.report import Report
-from brique.errors import BriqueError, NotFound, TokenReused
+from brique.errors import BriqueError, NoRoom, NotFound, TokenReused, TooMuch
 from brique.schema import Command, State
-from brique.spool import Entry, Spool
+from brique.spool import Damage, Entry, Record, Spool, Stretch
 from brique.store import Store, Tx
 
 log = logging.getLogger(__name__)
 _CATCH_UP_BATCH = 500
+OWN_RECEIPT = "receipt "
+"""What a token begins with that is the command's receipt, made up by who gives it."""
 
 
 @dataclass(frozen=True)
 class Give:
     """Keep `command`. `token` makes it once only for its user ("" for none). `followers` are kept with it, all or
-    none, right behind it: the mails that it asks for."""
+    none, right behind it: the mails that it asks for. `again`: it is kept instead of another one."""
 
     command: Command
     token: str = ""
     followers: tuple[Command, ...] = ()
-
-
-@dataclass(frozen=True)
-class Move:
-    """A person's decision on a command: withdraw it, or say what became of one whose outcome is unknown."""
-
-    position: int
-    state: State
-    by: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Dismiss:
-    """A person has dealt with a refused, conflicting or unknown command."""
-
-    position: int
-    by: str
+    again: Again | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +52,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Release:
-    """These claimed commands have not arrived, for that reason: they wait again. `for_good` as in their claim."""
+    """These claimed commands have not arrived, for that reason: they wait again. `for_good` as in their claim.
+    `tried`: the backend was there, and the try counts; the next one comes at the stamp `next_try`."""
 
     positions: tuple[int, ...]
     reason: str
     for_good: bool = False
+    tried: bool = False
+    next_try: str | None = None
 
 
 Request = Give | Move | Dismiss | Report | Claim | Release
@@ -100,9 +90,14 @@ class _Plan:
 
     request: Request
     entries: list[tuple[journal.Entry, str]] = field(default_factory=list)
+    kept: list[Entry] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     answer: LedgerAnswer = None
     same_as: _Plan | None = None
+
+    def refuse(self, fault: BriqueError) -> None:
+        """Keep nothing of it."""
+        self.answer, self.entries, self.kept, self.same_as = fault, [], [], None
 
 
 class Ledger:
@@ -124,9 +119,21 @@ class Ledger:
                 return done
             with self.store.transaction() as tx:
                 for record in records:
-                    self._show(tx, record.position, journal.decode(record.payload))
+                    self._catch_up_with(tx, record)
                 tx.set_spool_position(records[-1].position)
             done += len(records)
+
+    def _catch_up_with(self, tx: Tx, record: Record | Damage) -> None:
+        """One record more. What cannot be read is told, and does not stop the others."""
+        if isinstance(record, Damage):
+            log.error("a part of the spool is lost: %s", record)
+            return
+        try:
+            entry = journal.decode(record.payload)
+        except msgspec.DecodeError as fault:
+            log.error("record %d of the spool says nothing that this brique knows: %s", record.position, fault)
+            return
+        self._show(tx, record.position, entry)
 
     def known(self, user: str, token: str) -> dict[str, Any]:
         """The command that `user` has given with `token`, as plain data; empty when there is none."""
@@ -136,6 +143,8 @@ class Ledger:
         entry = journal.decode(record.payload)
         assert isinstance(entry, journal.Given)
         command = entry.command
+        if command.user != user:
+            raise taken()
         with self.store.transaction() as tx:
             shown = tx.commands.at(record.position)
         state = State.KEPT if shown is None else shown.state
@@ -150,43 +159,78 @@ class Ledger:
     def handle(self, requests: Sequence[Request]) -> list[LedgerAnswer]:
         """Keep and show a batch; the answer to each request in order: a receipt, a claim, a fault, or None.
 
-        Raises NoRoom when nothing of the batch could be kept. When the store fails after the spool has kept it, the
-        next batch is preceded by what the store has missed.
+        On a disk without room commands are refused, and what lets the spool shrink (reports, claims, decisions) is
+        taken as long as anything can be written. Raises NoRoom when nothing of the batch could be kept. What is kept
+        is acknowledged, even if the store then has no room to show it: the next batch is preceded by what it has
+        missed, and a report, whose rows only the store would have taken, is asked for again.
         """
         if self._is_behind:
             self.catch_up()
             self._is_behind = False
         with self.store.transaction() as tx:
             plans = self._plan(tx, requests)
-        entries = [Entry(journal.encode(entry), token) for plan in plans for entry, token in plan.entries]
-        positions = iter(self.spool.append(entries) if entries else ())
+        last = self._keep(plans)
+        self._is_behind = True
+        try:
+            with self.store.transaction() as tx:
+                for plan in plans:
+                    self._carry_out(tx, plan)
+                if last:
+                    tx.set_spool_position(last)
+        except NoRoom as fault:
+            return [_unshown(plan, fault) for plan in plans]
+        self._is_behind = False
+        return [plan.answer for plan in plans]
+
+    def _keep(self, plans: Sequence[_Plan]) -> int:
+        """Append what the plans ask for, and give them their positions; the last one, 0 when there was nothing."""
+        for plan in plans:
+            self._encode(plan)
+            if plan.same_as is not None and isinstance(plan.same_as.answer, BriqueError):
+                plan.refuse(plan.same_as.answer)
+        try:
+            return self._append(plans, urgent=False)
+        except NoRoom as fault:
+            for plan in plans:
+                if isinstance(plan.request, Give) and (plan.entries or plan.same_as):
+                    plan.refuse(fault)
+            return self._append(plans, urgent=True)
+
+    def _encode(self, plan: _Plan) -> None:
+        plan.kept = [Entry(journal.encode(entry), token) for entry, token in plan.entries]
+        size, most = max((len(entry.payload) for entry in plan.kept), default=0), self.spool.payload_bytes_max
+        if size > most and isinstance(plan.request, Give):
+            plan.refuse(
+                TooMuch(
+                    f"A command of {size // 1024} KiB is more than command_bytes_max ({most // 1024} KiB) allows.",
+                    try_this="send it in parts",
+                )
+            )
+
+    def _append(self, plans: Sequence[_Plan], *, urgent: bool) -> int:
+        entries = [entry for plan in plans for entry in plan.kept]
+        positions = iter(self.spool.append(entries, urgent=urgent) if entries else ())
         last = 0
         for plan in plans:
             plan.positions = [next(positions) for _ in plan.entries]
             last = max([last, *plan.positions])
-        self._is_behind = True
-        with self.store.transaction() as tx:
-            for plan in plans:
-                self._carry_out(tx, plan)
-            if last:
-                tx.set_spool_position(last)
-        self._is_behind = False
-        return [plan.answer for plan in plans]
+        return last
 
     def _plan(self, tx: Tx, requests: Sequence[Request]) -> list[_Plan]:
         states: dict[int, State] = {}
         tokens: dict[str, _Plan] = {}
+        replaced: dict[int, str] = {}
         plans = []
         for request in requests:
             plan = _Plan(request)
             try:
                 match request:
                     case Give():
-                        self._plan_give(plan, request, tokens)
+                        self._plan_give(tx, plan, request, tokens, replaced)
                     case Move():
                         self._plan_move(tx, plan, request, states)
                     case Dismiss():
-                        plan.entries.append((journal.Dismissed(request.position, request.by, self._now()), ""))
+                        plan.entries.append((request.entry(self._now()), ""))
                     case Report():
                         self._plan_report(tx, plan, request, states)
                     case Claim():
@@ -201,7 +245,7 @@ class Ledger:
     def _now(self) -> str:
         return stamp(self.clock.now())
 
-    def _plan_give(self, plan: _Plan, give: Give, tokens: dict[str, _Plan]) -> None:
+    def _plan_give(self, tx: Tx, plan: _Plan, give: Give, tokens: dict[str, _Plan], replaced: dict[int, str]) -> None:
         token = _token(give.command.user, give.token)
         earlier = tokens.get(token) if token else None
         if earlier is not None:
@@ -216,17 +260,19 @@ class Ledger:
             _check_same(entry.command, give.command)
             plan.answer = Receipt(entry.command.id, known.position, duplicate=True)
             return
+        more: list[journal.Entry] = [journal.Given(follower) for follower in give.followers]
+        if give.again is not None:
+            more += replacing(tx, give.command, give.again, self._now(), replaced)
         if token:
             tokens[token] = plan
         plan.entries.append((journal.Given(give.command), token))
-        plan.entries += [(journal.Given(follower), "") for follower in give.followers]
+        plan.entries += [(entry, "") for entry in more]
 
     def _plan_move(self, tx: Tx, plan: _Plan, move: Move, states: dict[int, State]) -> None:
         now = self._state(tx, move.position, states)
         life.check_move(now, move.state)
         states[move.position] = move.state
-        entry = journal.Moved(move.position, move.state, self._now(), reason=move.reason, by=move.by)
-        plan.entries.append((entry, ""))
+        plan.entries.append((move.entry(self._now()), ""))
 
     def _plan_report(self, tx: Tx, plan: _Plan, report: Report, states: dict[int, State]) -> None:
         now = self._now()
@@ -238,7 +284,13 @@ class Ledger:
                 continue
             states[outcome.position] = outcome.state
             entry = journal.Moved(
-                outcome.position, outcome.state, now, reason=outcome.reason, theirs=outcome.theirs, keys=outcome.keys
+                outcome.position,
+                outcome.state,
+                now,
+                reason=outcome.reason,
+                theirs=outcome.theirs,
+                keys=outcome.keys,
+                results=outcome.results,
             )
             plan.entries.append((entry, ""))
 
@@ -280,8 +332,11 @@ class Ledger:
             tx.let_go_of(plan.request.shown)
         elif isinstance(plan.answer, Claimed):
             tx.sending(list(plan.answer.states))
+        elif isinstance(plan.request, Release) and plan.request.tried:
+            tx.tried(plan.request.positions, plan.request.reason, plan.request.next_try)
         elif isinstance(plan.request, Release) and not plan.request.for_good:
-            tx.tried(plan.request.positions, plan.request.reason, None)
+            for position in tx.waiting(plan.request.positions):
+                tx.reopen(position)
         elif plan.same_as is not None and isinstance(plan.same_as.request, Give):
             plan.answer = Receipt(plan.same_as.request.command.id, plan.same_as.positions[0], duplicate=True)
         elif isinstance(plan.request, Give) and plan.answer is None:
@@ -311,6 +366,10 @@ class Ledger:
                     tx.dismiss(entry.position)
         except NotFound as fault:
             log.info("record %d of the spool: %s", position, fault.message)
+            return
+        deed = deed_of(position, entry)
+        for done in (deed,) if deed is not None else told_by(position, entry):
+            tx.deeds.add(done)
 
     def _lay(self, tx: Tx, position: int, command: Command) -> None:
         gone = sorted({change.table for change in command.changes} - set(self.store.specs))
@@ -331,6 +390,23 @@ class Ledger:
             self.spool.forget(min(shown, oldest - 1) if oldest else shown)
         return count
 
+    def worn(self, stretches: Sequence[Stretch]) -> Worn | None:
+        """Which of these segments of the spool is worth writing anew."""
+        with self.store.transaction() as tx:
+            return worn(tx, stretches)
+
+
+def _unshown(plan: _Plan, fault: NoRoom) -> LedgerAnswer:
+    """The answer to a request that is kept, and that the store could not take in yet."""
+    match plan.request:
+        case Give() if plan.answer is None and plan.positions:
+            return Receipt(plan.request.command.id, plan.positions[0])
+        case Give() if plan.answer is None and plan.same_as is not None and isinstance(plan.same_as.request, Give):
+            return Receipt(plan.same_as.request.command.id, plan.same_as.positions[0], duplicate=True)
+        case Report() | Claim() | Release() if not isinstance(plan.answer, BriqueError):
+            return fault
+    return plan.answer
+
 
 def _move(tx: Tx, entry: journal.Moved) -> None:
     if entry.state is State.KEPT:
@@ -343,15 +419,24 @@ def _move(tx: Tx, entry: journal.Moved) -> None:
 
 
 def _token(user: str, token: str) -> str:
-    """A token is its user's own: another user's is another one."""
+    """A token is its user's own: another user's is another one. A receipt that its giver has made up is everybody's."""
+    if token.startswith(OWN_RECEIPT):
+        return "\n" + token.removeprefix(OWN_RECEIPT)
     return f"{user}\n{token}" if token else ""
 
 
 def _check_same(known: Command, given: Command) -> None:
     """Raises TokenReused when the second command with one token asks for something else."""
+    if known.user != given.user:
+        raise taken()
     if known.digest != given.digest:
         raise TokenReused(
             "This form was sent before, with other values.",
             try_this="look in the outbox at what was kept, then open the row again",
             receipt=known.id,
         )
+
+
+def taken() -> TokenReused:
+    """The fault of giving a receipt that somebody else's command has."""
+    return TokenReused("This receipt is taken.", try_this="make up another one: a random UUID, say")

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from brique.commands import Again, Clerk
 from brique.errors import BadInput, BriqueError, Busy, EngineAway, NoRoom, NotFound, Refused, TokenReused, TooMuch
 from brique.http import at, describe, language_of, user_of
 from brique.pages.asks import Ask
@@ -23,6 +24,7 @@ from brique.pages.received import LANGUAGE, REPLACES, SEEN, TOKEN, Received
 from brique.pages.references import CopyReferences, NoReferences, References
 from brique.pages.render import page
 from brique.pages.seen import Seen
+from brique.pages.sources import source_of
 from brique.pages.speaking import formats_of
 from brique.schema import Row
 from brique.views import Copy
@@ -219,13 +221,18 @@ async def carried(parts: Parts, request: Request, got: Received, table: str = ""
     return replace(got, given={**files, **got.given})
 
 
+def again_of(request: Request, got: Received) -> Again:
+    """That the command of this form is kept instead of another one, when it is."""
+    return Again(got.replaces, source=source_of(request, "form"))
+
+
 async def dismiss_replaced(parts: Parts, request: Request, got: Received) -> None:
     """The command that was sent anew needs nobody any more."""
     if not got.replaces:
         return
     try:
         item = await asyncio.to_thread(parts.desk.find, user_of(request), got.replaces)
-        if item.state.needs_person:
-            await parts.desk.dismiss(user_of(request), got.replaces)
+        if item.state.needs_person and not item.dismissed:
+            await Clerk(parts.desk, source_of(request, "form")).dismiss(user_of(request), got.replaces)
     except BriqueError as fault:  # the new one is kept; the old one can still be put away in the outbox
         log.warning("%s was sent anew, but could not be put away: %s", got.replaces, fault.message)

@@ -53,6 +53,8 @@ FLASHES = {
     "withdrawn": ("ok", _("Taken back: receipt {receipt}.")),
     "dismissed": ("ok", _("Dealt with: receipt {receipt}.")),
     "decided": ("ok", _("Noted for receipt {receipt}.")),
+    "many": ("ok", _("{n} dealt with.")),
+    "none_chosen": ("info", _("Nothing was chosen: tick what it is about.")),
     "demo": ("info", _("The demo's database: {state}.")),
 }
 """What a page may say once after it has sent the reader on: code to (kind, sentence)."""
@@ -88,12 +90,14 @@ def is_partial(request: Request) -> bool:
 @dataclass(frozen=True)
 class Facts:
     """What frames are made of, from one state of the store. `waiting`: commands not settled, by backend (of backends
-    that are not live); `sending` all of them; `needing` those that a person must decide."""
+    that are not live); `sending` all of them; `needing` those that a person must decide; `mine` the reader's own of
+    these."""
 
     backends: Mapping[str, BackendState] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     sending: int = 0
     needing: int = 0
+    mine: int = 0
     pulse: str = ""
 
 
@@ -130,7 +134,7 @@ class Frame:
         """The facts for `user`; None while there is no store."""
         try:
             with self._copy(copy) as reader:
-                return facts_of(reader, None if may(user, "admin") else user.name)
+                return facts_of(reader, None if may(user, "admin") else user.name, user.name)
         except BriqueError:
             return None
 
@@ -143,8 +147,8 @@ class Frame:
             yield borrowed
 
 
-def facts_of(copy: Copy, user: str | None) -> Facts:
-    """The facts, with the commands of `user` only (None: of everybody)."""
+def facts_of(copy: Copy, user: str | None, reader: str) -> Facts:
+    """The facts for `reader`, with the commands of `user` only (None: of everybody)."""
     with copy.snapshot():
         backends = copy.backend_states()
         away = [state.name for state in backends.values() if state.state != "live"]
@@ -153,6 +157,7 @@ def facts_of(copy: Copy, user: str | None) -> Facts:
             waiting={name: _not_settled(copy, user, name) for name in away},
             sending=_not_settled(copy, user, None),
             needing=copy.needing_person(user),
+            mine=copy.needing_person(reader),
             pulse=pulse(copy).text(),
         )
 
@@ -253,6 +258,11 @@ class _Around:
         if facts.needing or facts.sending:
             outbox["badge"] = number(facts.needing or facts.sending)
             outbox["badge_kind"] = "bad" if facts.needing else "warn"
+            said = _("{n} for a person to decide") if facts.needing else _("{n} to send")
+            outbox["badge_says"] = t(said, n=outbox["badge"])
+        if facts.mine and facts.mine != facts.needing:
+            outbox["mine"] = number(facts.mine)
+            outbox["mine_says"] = t(_("{n} of yours for you to decide"), n=outbox["mine"])
         status = self._link(t(_("System status")), "/-/status", "status")
         away = sum(state.state != "live" for name, state in facts.backends.items() if name in self.parts.backends)
         if away:

@@ -1,34 +1,34 @@
-"""Pages of what was sent and is not yet there: the outbox, and the story of each command by its receipt.
+"""The outbox: what was sent and is not yet there, and what needs a person, also in groups of one cause.
 
-What needs a person is decided here: a conflict is chosen field by field, what was refused is corrected and sent again,
-and of what got no answer somebody says whether it arrived.
+The story of one command is in `receipts`; what many share, in `many`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from brique.commands import Answer, may
-from brique.errors import BadInput, BriqueError, Refused
-from brique.http import Routes, at, user_of
+from brique.commands import may
+from brique.errors import BadInput
+from brique.http import Routes, User, at, user_of
 from brique.pages.format import Formats
-from brique.pages.formpage import SHOWN, Notice, formats_for, notice_of
-from brique.pages.frame import Frame, set_flash
+from brique.pages.formpage import formats_for
+from brique.pages.frame import Frame
+from brique.pages.many import Many
 from brique.pages.parts import Parts
-from brique.pages.received import TOKEN
-from brique.pages.remedies import Remedies
+from brique.pages.receipts import Receipts
 from brique.pages.render import page
-from brique.pages.story import STATES, Story, Teller
+from brique.pages.story import STATES, Teller
 from brique.schema import State
-from brique.views import Copy, StoredCommand
+from brique.views import Copy, Group, StoredCommand
 
 ROWS_MAX = 50
+GROUPS_SHOWN_MAX = 10
+USERS_MAX = 200
 NEEDY = (State.REFUSED, State.CONFLICT, State.UNKNOWN)
 """States of commands that a person must decide."""
 OPEN = (State.KEPT, State.SENDING, State.REFUSED, State.CONFLICT, State.UNKNOWN)
@@ -43,29 +43,45 @@ def _(text: str) -> str:
 
 def routes(parts: Parts) -> Routes:
     """The routes of these pages."""
-    outbox = Outbox(parts)
+    outbox, receipts, many = Outbox(parts), Receipts(parts), Many(parts)
     table = Routes()
     table.get("/outbox", outbox.browse, name="outbox")
-    table.get("/outbox/{receipt}", outbox.receipt, name="receipt")
-    for act in (outbox.withdraw, outbox.dismiss, outbox.abandon, outbox.decide, outbox.resend):
+    table.post("/outbox", many.act)
+    table.get("/outbox/{receipt}", receipts.receipt, name="receipt")
+    table.get("/outbox/{receipt}/edit", receipts.edit)
+    for act in (receipts.withdraw, receipts.dismiss, receipts.abandon, receipts.decide, receipts.resend):
         table.post(f"/outbox/{{receipt}}/{act.__name__}", act)
     return table
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the list shows: `state` is one of _CHOICES, `backend` "" for all, `mine` the reader's own only."""
+    """What the list shows: `state` is one of _CHOICES; of one backend, table, author and cause, "" for all of them;
+    `mine`: the reader's own only."""
 
     state: str = "open"
     backend: str = ""
-    mine: bool = True
+    table: str = ""
+    whose: str = "mine"
+    cause: str = ""
     after: int | None = None
 
+    def values(self, **changes: Any) -> dict[str, Any]:
+        """This question with some changes as parameters, at its first page unless that is one of them."""
+        values = {
+            "state": self.state,
+            "backend": self.backend,
+            "table": self.table,
+            "whose": self.whose,
+            "cause": self.cause,
+            **changes,
+        }
+        usual = {"state": "open", "after": None}
+        return {name: value for name, value in values.items() if value != usual.get(name, "")}
+
     def href(self, **changes: Any) -> str:
-        """The query string of this question with some changes, at its first page unless that is one of them."""
-        values = {"state": self.state, "backend": self.backend, "whose": "mine" if self.mine else "all", **changes}
-        usual = {"state": "open", "backend": "", "after": None}
-        return urlencode({name: value for name, value in values.items() if value != usual.get(name, "")})
+        """The query string of `values`."""
+        return urlencode(self.values(**changes))
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -77,19 +93,23 @@ class Question:
     def dismissed(self) -> bool | None:
         return False if self.state in ("open", "needs") else None
 
+    def author(self, user: User) -> str | None:
+        """Whose commands: a name, None for everybody's."""
+        return {"mine": user.name, "all": None}.get(self.whose, self.whose.removeprefix("@"))
+
 
 class Outbox:
-    """The pages of one intranet."""
+    """The list of one intranet."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
     def browse(self, request: Request) -> Response:
-        """Commands, the newest first."""
+        """Commands, the newest first; above them what failed for the same cause."""
         user, parts = user_of(request), self.parts
         formats = formats_for(parts, request)
         question = self._question(request, admin=may(user, "admin"))
-        whose = user.name if question.mine else None
+        whose = question.author(user)
         with parts.borrow() as copy, copy.snapshot():
             found = copy.outbox(
                 question.states,
@@ -98,6 +118,8 @@ class Outbox:
                 limit=ROWS_MAX + 1,
                 after=question.after,
                 dismissed=question.dismissed,
+                table=question.table or None,
+                fingerprint=question.cause or None,
             )
             teller = Teller(parts, request, user, formats, copy)
             context = Frame(parts).context(
@@ -108,9 +130,10 @@ class Outbox:
                 stories=[teller.tell(item) for item in found[:ROWS_MAX]],
                 question=question,
                 path=at(request.scope, "/outbox"),
-                states=self._state_options(copy, question, whose, formats),
-                backends=[(name, backend.label or name) for name, backend in parts.backends.items()],
-                is_admin=may(user, "admin"),
+                filters=self._filters(copy, question, whose, formats, admin=may(user, "admin")),
+                groups=self._groups(copy, question, whose, teller),
+                acts=self._acts(found, user),
+                token=parts.desk.new_token(),
                 next=question.href(after=found[ROWS_MAX - 1].position) if len(found) > ROWS_MAX else "",
             )
             return page(parts, request, "outbox.html", context | {"pills": self._pills(copy, whose, formats)})
@@ -118,23 +141,87 @@ class Outbox:
     def _question(self, request: Request, *, admin: bool) -> Question:
         given = request.query_params
         state, after = given.get("state", "open"), given.get("after", "")
-        backend = given.get("backend", "")
+        backend, table = given.get("backend", ""), given.get("table", "")
         if state not in _CHOICES or (after and not (after.isascii() and after.isdigit() and len(after) < 19)):
             raise BadInput(_("There is no such part of the outbox."), try_this=_("Open it again from the menu."))
-        mine = not admin or given.get("whose", "all") != "all"
-        return Question(state, backend if backend in self.parts.backends else "", mine, int(after) if after else None)
+        return Question(
+            state,
+            backend if backend in self.parts.backends else "",
+            table if table in self.parts.specs else "",
+            given.get("whose", "all")[:200] or "all" if admin else "mine",
+            given.get("cause", "")[:200],
+            int(after) if after else None,
+        )
 
-    def _state_options(
-        self, copy: Copy, question: Question, whose: str | None, formats: Formats
-    ) -> list[tuple[str, str]]:
+    def _filters(
+        self, copy: Copy, question: Question, whose: str | None, formats: Formats, *, admin: bool
+    ) -> list[tuple[str, str, list[tuple[str, str]], str]]:
+        """The drop-down filters: (name, label, options, value); those without a choice are left out."""
+        t, parts = formats.t, self.parts
+        filters = [("state", t(_("State")), self._states(copy, question, whose, formats), question.state)]
+        if len(parts.backends) > 1:
+            backends = [(name, backend.label or name) for name, backend in parts.backends.items()]
+            filters.append(("backend", t(_("Backend")), [("", t(_("All backends"))), *backends], question.backend))
+        if len(parts.specs) > 1:
+            tables = sorted(((spec.name, spec.label) for spec in parts.specs.values()), key=lambda pair: pair[1])
+            filters.append(("table", t(_("Table")), [("", t(_("All tables"))), *tables], question.table))
+        if admin:
+            names = [(f"@{name}", name) for name in copy.command_users(USERS_MAX)]
+            options = [("all", t(_("Of everybody"))), ("mine", t(_("Mine"))), *names]
+            filters.append(("whose", t(_("Whose")), options, question.whose))
+        return filters
+
+    def _states(self, copy: Copy, question: Question, whose: str | None, formats: Formats) -> list[tuple[str, str]]:
         """What the filter offers, with how many there are of each."""
         t, counts = formats.t, copy.command_counts(whose, question.backend or None)
         needing = copy.needing_person(whose, question.backend or None)
-        names = [("open", t(_("Not done with"))), ("needs", t(_("For a person to decide")))]
-        options = [(names[0][0], names[0][1]), (names[1][0], f"{names[1][1]} ({formats.number(needing)})")]
+        options = [
+            ("open", t(_("Not done with"))),
+            ("needs", f"{t(_('For a person to decide'))} ({formats.number(needing)})"),
+        ]
         for state, (word, _kind) in STATES.items():
             options.append((state.value, f"{t(word)} ({formats.number(counts.get(state, 0))})"))
         return [*options, ("all", t(_("All")))]
+
+    def _groups(self, copy: Copy, question: Question, whose: str | None, teller: Teller) -> list[dict[str, Any]]:
+        """What failed for one cause, where there is more than one of it; the one that is shown, however many."""
+        if question.after is not None or (question.dismissed is None and question.state not in set(map(str, NEEDY))):
+            return []
+        states = set(question.states)
+        found = copy.command_groups(whose, question.backend or None)
+        if question.cause:
+            found = [group for group in found if group.fingerprint == question.cause]
+        elif question.table:
+            found = []
+        shown = [group for group in found if group.state in states and (group.count > 1 or question.cause)]
+        return [self._group(group, question, teller) for group in shown[:GROUPS_SHOWN_MAX]]
+
+    def _group(self, group: Group, question: Question, teller: Teller) -> dict[str, Any]:
+        word, kind = STATES[group.state]
+        backend = self.parts.backends.get(group.backend)
+        return {
+            "cause": group.fingerprint,
+            "count": group.count,
+            "state": teller.t(word),
+            "kind": kind,
+            "backend": (backend.label or backend.name) if backend else group.backend,
+            "reason": teller.t(group.reason),
+            "href": question.href(cause=group.fingerprint),
+            "shown": question.cause == group.fingerprint,
+            "unknown": group.state is State.UNKNOWN,
+        }
+
+    def _acts(self, found: list[StoredCommand], user: User) -> frozenset[str]:
+        """What may be done to some of those on the page."""
+        if not may(user, "write"):
+            return frozenset()
+        states = {item.state for item in found[:ROWS_MAX] if not item.dismissed}
+        acts = {"withdraw"} if State.KEPT in states else set()
+        if states & {State.REFUSED, State.CONFLICT}:
+            acts |= {"retry", "dismiss"}
+        if State.UNKNOWN in states:
+            acts |= {"arrived", "resend", "lost"}
+        return frozenset(acts)
 
     def _pills(self, copy: Copy, whose: str | None, formats: Formats) -> list[tuple[str, str]]:
         counts = copy.command_counts(whose)
@@ -146,190 +233,3 @@ class Outbox:
         if needing:
             pills.append((formats.t(_("{n} for a person to decide"), n=formats.number(needing)), "bad"))
         return pills
-
-    # one command
-
-    def receipt(self, request: Request) -> Response:
-        """What became of one command, and what can be done about it."""
-        return self._receipt(request, [], 200)
-
-    def _receipt(self, request: Request, notices: list[Notice], status: int) -> Response:
-        user, parts = user_of(request), self.parts
-        item = parts.desk.find(user, request.path_params["receipt"])
-        with parts.borrow() as copy, copy.snapshot():
-            item = copy.command(item.position) or item
-            teller = Teller(parts, request, user, formats_for(parts, request), copy)
-            story = teller.tell(item, whole=True)
-            if may(user, "write") and item.state.needs_person and not item.dismissed:
-                remedy = Remedies(parts, request, teller, copy).page(item, story, notices, status)
-                if remedy is not None:
-                    return remedy
-            return self._story(request, copy, item, story, teller, notices, status)
-
-    def _story(
-        self,
-        request: Request,
-        copy: Copy,
-        item: StoredCommand,
-        story: Story,
-        teller: Teller,
-        notices: list[Notice],
-        status: int,
-    ) -> Response:
-        context = Frame(self.parts).context(
-            request,
-            title=teller.t(_("Receipt {receipt}"), receipt=story.receipt),
-            current="outbox",
-            tables=tuple({change.table for change in item.command.changes}),
-            copy=copy,
-            story=story,
-            notices=notices,
-            token=self.parts.desk.new_token(),
-            deciding=self._deciding(request, item),
-            says=says(item, story, teller),
-        )
-        context |= {"back": at(request.scope, "/outbox"), "pills": [(story.state, story.kind)]}
-        return page(self.parts, request, "receipt.html", context, status)
-
-    def _deciding(self, request: Request, item: StoredCommand) -> str:
-        """Which buttons the page has: "withdraw", "unknown", "refused", "conflict" or ""."""
-        if not may(user_of(request), "write"):
-            return ""
-        if item.state is State.KEPT:
-            return "withdraw"
-        return item.state.value if item.state.needs_person and not item.dismissed else ""
-
-    # what a person decides
-
-    async def withdraw(self, request: Request) -> Response:
-        """Take a command back that was not sent yet."""
-        act = self.parts.desk.withdraw
-        return await self._act(request, "withdrawn", lambda user, receipt: act(user, receipt), (State.KEPT,))
-
-    async def dismiss(self, request: Request) -> Response:
-        """Keep what the backend has."""
-        act = self.parts.desk.dismiss
-        return await self._act(request, "dismissed", lambda user, receipt: act(user, receipt), NEEDY)
-
-    async def abandon(self, request: Request) -> Response:
-        """Give up what was asked, and go back to the outbox."""
-        act = self.parts.desk.dismiss
-        return await self._act(request, "dismissed", lambda user, receipt: act(user, receipt), NEEDY, to_outbox=True)
-
-    async def decide(self, request: Request) -> Response:
-        """Say of a command without an answer whether it arrived; if it did not, it may be sent again at once."""
-        form = await request.form()
-        said, desk = form.get("arrived"), self.parts.desk
-        item = await asyncio.to_thread(desk.find, user_of(request), request.path_params["receipt"])
-        if said == "yes" or item.state is not State.REFUSED:  # refused: decided a click ago, and not yet sent again
-            response = await self._act(
-                request,
-                "decided",
-                lambda user, receipt: desk.decide(user, receipt, arrived=said == "yes"),
-                (State.UNKNOWN,),
-            )
-            if response.status_code != 303 or said == "yes":
-                return response
-        if said == "again":
-            return await self.resend(request)
-        return await self._act(
-            request, "decided", lambda user, receipt: desk.dismiss(user, receipt), NEEDY, to_outbox=True
-        )
-
-    async def _act(
-        self, request: Request, code: str, act: Any, states: tuple[State, ...], *, to_outbox: bool = False
-    ) -> Response:
-        """Do it, then show the row or the receipt; or say on the receipt's page why it cannot be done.
-
-        `states` are those in which it may be done: the engine itself lets a kept command become applied, for replay.
-        """
-        user, receipt = user_of(request), request.path_params["receipt"]
-        item = await asyncio.to_thread(self.parts.desk.find, user, receipt)
-        try:
-            if item.state not in states:
-                raise Refused(_("It was too late for that: look at what has become of it."))
-            await act(user, receipt)
-        except SHOWN as fault:
-            return await asyncio.to_thread(self._not_done, request, fault)
-        path = "/outbox" if to_outbox else await asyncio.to_thread(self._row_path, item)
-        return set_flash(RedirectResponse(at(request.scope, path), 303), request, code, receipt=receipt)
-
-    def _row_path(self, item: StoredCommand) -> str:
-        """The page of the row that a command was about, else of its receipt."""
-        with self.parts.borrow() as copy, copy.snapshot():
-            for change in item.command.changes if len(item.command.changes) == 1 else ():
-                if change.table not in self.parts.specs:
-                    break
-                row = copy.row(change.table, change.key)
-                if row is not None:
-                    return f"/tables/{change.table}/{row.key}"
-        return f"/outbox/{item.command.id}"
-
-    def _not_done(self, request: Request, fault: BriqueError) -> Response:
-        formats = formats_for(self.parts, request)
-        notice = notice_of(fault, request, formats.language)
-        if isinstance(fault, Refused):
-            sentence = _("It was too late for that: look at what has become of it.")
-            notice = Notice("warn", formats.t(sentence))
-        return self._receipt(request, [notice], fault.status)
-
-    async def resend(self, request: Request) -> Response:
-        """Send the same anew: a new command for what was refused, lost or in conflict."""
-        user, receipt = user_of(request), request.path_params["receipt"]
-        form = await request.form()
-        item = await asyncio.to_thread(self.parts.desk.find, user, receipt)
-        token = str(form.get(TOKEN, ""))
-        try:
-            if item.state not in (State.REFUSED, State.CONFLICT):
-                raise Refused(_("It was too late for that: look at what has become of it."))
-            answer = await self._resend(request, item, token)
-            await self.parts.desk.dismiss(user, receipt)
-        except BriqueError as fault:
-            return await asyncio.to_thread(self._not_sent, request, fault)
-        path = f"/outbox/{answer.id}"
-        code = "again" if answer.duplicate else "kept"
-        return set_flash(RedirectResponse(at(request.scope, path), 303), request, code, receipt=answer.id)
-
-    async def _resend(self, request: Request, item: StoredCommand, token: str) -> Answer:
-        user, desk, command = user_of(request), self.parts.desk, item.command
-        if command.name in self.parts.commands:
-            arguments = Remedies.arguments(self.parts.commands[command.name], command.arguments)
-            return await desk.run(user, command.name, arguments, token=token)
-        if len(command.changes) != 1:
-            raise Refused(_("This cannot be sent again as it was: enter it anew."))
-        [change] = command.changes
-        if change.before is None:
-            return await desk.create(user, change.table, change.after or {}, token=token, replaces=command.id)
-        if change.after is None:
-            return await desk.delete(user, change.table, change.key, token=token)
-        now = await asyncio.to_thread(self._values, change.table, change.key)
-        answer = await desk.update(
-            user, change.table, change.key, seen=now, given=change.after, token=token, replaces=command.id
-        )
-        if answer is None:
-            raise Refused(_("The row already is as it was asked for."))
-        return answer
-
-    def _values(self, table: str, key: str) -> dict[str, Any]:
-        with self.parts.borrow() as copy:
-            row = copy.row(table, key)
-        return row.values if row is not None else {}
-
-    def _not_sent(self, request: Request, fault: BriqueError) -> Response:
-        notice = notice_of(fault, request, formats_for(self.parts, request).language)
-        return self._receipt(request, [notice], fault.status)
-
-
-def says(item: StoredCommand, story: Story, teller: Teller) -> str:
-    """Where the command is, in one sentence for its author."""
-    sentences = {
-        State.KEPT: _("It is kept safely and will be sent by itself as soon as {backend} answers."),
-        State.SENDING: _("It is being sent to {backend} now."),
-        State.APPLIED: _("{backend} has it."),
-        State.REFUSED: _("{backend} has refused this."),
-        State.CONFLICT: _("This is not sent: the data had changed."),
-        State.UNKNOWN: _("It was sent, but {backend} broke off before it answered. Look there, then say what you see."),
-        State.WITHDRAWN: _("It was taken back before it was sent; nothing has changed in {backend}."),
-    }
-    sentence = teller.t(sentences[item.state], backend=story.backend)
-    return f"{sentence} {story.reason}" if story.reason and item.state in (State.REFUSED, State.CONFLICT) else sentence

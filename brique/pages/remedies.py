@@ -3,21 +3,18 @@ corrected and sent again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from brique.commands import CommandSpec
 from brique.errors import BriqueError
-from brique.pages.asks import arguments_of, asks_of_command, asks_of_table
+from brique.pages.asks import asks_of_command, asks_of_table
 from brique.pages.conflict import Conflict
 from brique.pages.formpage import Form, Notice, sheet_of, show
 from brique.pages.parts import Parts
 from brique.pages.runs import Runs
 from brique.pages.seen import pack
-from brique.pages.story import Story, Teller, row_title
+from brique.pages.story import STATES, Story, Teller, row_title
 from brique.schema import PENDING, Change, Row, State, TableSpec
 from brique.views import Copy, StoredCommand
 
@@ -33,11 +30,6 @@ class Remedies:
     def __init__(self, parts: Parts, request: Request, teller: Teller, copy: Copy) -> None:
         self.parts, self.request, self.teller, self.copy = parts, request, teller, copy
         self.t = teller.t
-
-    @staticmethod
-    def arguments(command: CommandSpec, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments as the journal keeps them, as the command takes them."""
-        return arguments_of(asks_of_command(command), dict(stored))
 
     def page(self, item: StoredCommand, story: Story, notices: list[Notice], status: int) -> Response | None:
         """The form's page; None when there is nothing to fill in."""
@@ -86,11 +78,18 @@ class Remedies:
         if item.state is State.CONFLICT:
             title = self.t(_("This is not sent: the data had changed."))
         form.notices = [Notice("bad", title, reason)]
+        if item.state is State.WITHDRAWN:
+            title = self.t(
+                _("It was taken back before it was sent; nothing has changed in {backend}."), backend=backend
+            )
+            form.notices = [Notice("info", title)]
         form.replaces = item.command.id
         form.back = "/outbox"
-        form.others = [(self.t(_("Abandon my entry")), f"/outbox/{item.command.id}/abandon", "")]
+        if item.state.needs_person and not item.dismissed:
+            form.others = [(self.t(_("Abandon my entry")), f"/outbox/{item.command.id}/abandon", "")]
         form.save_label = self.t(_("Send again"))
-        form.pills = [(self.t(_("conflict") if item.state is State.CONFLICT else _("refused")), "bad")]
+        word, kind = STATES[item.state]
+        form.pills = [(self.t(word), kind)]
         return form
 
     def _run_again(self, item: StoredCommand, command: CommandSpec, token: str) -> Form:

@@ -16,6 +16,7 @@ from brique.pages.formpage import (
     SHOWN,
     Form,
     Notice,
+    again_of,
     copy_if_any,
     dismiss_replaced,
     formats_for,
@@ -101,7 +102,9 @@ class Runs:
         if fault is None:
             try:
                 arguments = arguments_of(asks, typed.values)
-                answer = await parts.desk.run(user_of(request), command.name, arguments, token=got.token)
+                answer = await parts.desk.run(
+                    user_of(request), command.name, arguments, token=got.token, replaces=again_of(request, got)
+                )
             except (*SHOWN, NotFound) as raised:
                 fault = raised
         if answer is None or fault is not None:

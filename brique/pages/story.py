@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,18 +10,20 @@ from typing import Any
 from starlette.requests import Request
 
 from brique.clock import unstamp
-from brique.commands import may
+from brique.commands import EDITED, RETRIED, may
 from brique.errors import BriqueError
 from brique.http import User, at
 from brique.pages.cells import Cells
 from brique.pages.format import DASH, Formats
 from brique.pages.parts import Parts
 from brique.schema import PENDING, Change, Effect, Row, State, TableSpec, Value, label, split_key
-from brique.views import Copy, StoredCommand, StoredRow, label_of
+from brique.views import Copy, Deed, StoredCommand, StoredRow, label_of
 
 _FIELDS_SHOWN_MAX = 4
 _ROWS_LISTED_MAX = 3
 _ROWS_SHOWN_MAX = 50
+_BESIDE_MAX = 100
+_EFFECT_LETTERS_MAX = 160
 _TEXT_SHOWN_MAX = 200
 
 
@@ -48,7 +50,24 @@ REASONS = (
     _("It was sent, and the answer was lost: look in the backend whether it is there."),
 )
 """What replay gives as reasons; whatever a backend says itself is shown as it said it."""
-_ORIGINS = {"form": _("by form"), "api": _("by the API"), "import": _("by import")}
+_ORIGINS = {
+    "form": _("by form"),
+    "api": _("by the API"),
+    "import": _("by import"),
+    "cli": _("on the command line"),
+    "engine": _("by itself"),
+}
+_ENDING = ("dismissed",)
+_DEEDS = {
+    "withdrawn": _("Taken back"),
+    "arrived": _("Found in the backend"),
+    "not-arrived": _("Not found in the backend"),
+    "dismissed": _("Dealt with"),
+    "retried": _("Sent again as it was"),
+    "edited": _("Sent again with other values"),
+    "told": _("Its author was told by mail"),
+}
+"""The words for what people do about commands."""
 _NAMES = {"create": _("New row"), "update": _("Change"), "delete": _("Deletion"), "mail": _("Mail")}
 
 
@@ -81,6 +100,8 @@ class Event:
     moment: datetime | None
     text: str = ""
     kind: str = ""
+    link: tuple[str, str] = ("", "")
+    """(receipt, address) of another command that it is about."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +122,18 @@ class Story:
     tries: int = 0
     next_try: datetime | None = None
     dismissed: bool = False
+    waits_for: tuple[tuple[str, str], ...] = ()
+    """(receipt, address) of what goes first; `waits_for_count` of them."""
+    waits_for_count: str = ""
+    waiting: tuple[tuple[str, str], ...] = ()
+    """Likewise, what waits for this one."""
+    waiting_count: str = ""
+    instead: str = ""
+    """The receipt of what was sent instead of it, at `instead_href`."""
+    instead_href: str = ""
+    effects: tuple[str, ...] = ()
+    """What it asks of its backend beside changes of rows."""
+    tickable: bool = False
     events: tuple[Event, ...] = ()
     acts: tuple[tuple[str, str, str, str], ...] = ()
     """Buttons: (label, address, kind, question)."""
@@ -121,6 +154,9 @@ class Teller:
         shown = command.changes[: _ROWS_SHOWN_MAX if whole else _ROWS_LISTED_MAX]
         backend = self.parts.backends.get(command.backend)
         name = command.label or _NAMES.get(command.name, command.name)
+        beside = self.copy.beside(item)
+        deeds = self.copy.deeds([item.position]).get(item.position, []) if whole or item.dismissed else []
+        instead = next((deed.other for deed in deeds if deed.what in (RETRIED, EDITED)), "")
         return Story(
             receipt=command.id,
             href=at(self.request.scope, f"/outbox/{command.id}"),
@@ -136,9 +172,43 @@ class Teller:
             tries=item.tries,
             next_try=unstamp(item.next_try) if item.next_try else None,
             dismissed=item.dismissed,
-            events=self._events(item) if whole else (),
+            waits_for=tuple((receipt, self._receipt_href(receipt)) for receipt, _position in beside.before),
+            waits_for_count=self._many(beside.before_count),
+            waiting=tuple((receipt, self._receipt_href(receipt)) for receipt, _position in beside.after),
+            waiting_count=self._many(beside.after_count),
+            instead=instead,
+            instead_href=self._receipt_href(instead) if instead else "",
+            effects=tuple(self._effect(effect) for effect in command.effects[:_ROWS_LISTED_MAX]),
+            tickable=self._is_tickable(item),
+            events=self._events(item, deeds) if whole else (),
             acts=self._acts(item),
         )
+
+    def path(self, path: str) -> str:
+        """`path` of this intranet as the reader's browser must ask for it."""
+        return at(self.request.scope, path)
+
+    def _receipt_href(self, receipt: str) -> str:
+        return self.path(f"/outbox/{receipt}")
+
+    def _many(self, count: int) -> str:
+        """A number of commands, "" for none; those beside a command are not counted out."""
+        if not count:
+            return ""
+        return self.formats.number(count) if count < _BESIDE_MAX else f"≥ {self.formats.number(_BESIDE_MAX)}"
+
+    def _effect(self, effect: Effect) -> str:
+        """An effect in a line: what is called, or to whom a mail goes."""
+        arguments = effect.arguments
+        if "subject" in arguments:
+            return f"{effect.name}: {arguments.get('to', '')} · {arguments['subject']}"[:_EFFECT_LETTERS_MAX]
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items() if not isinstance(value, bytes))
+        return f"{effect.name}({given})"[:_EFFECT_LETTERS_MAX]
+
+    def _is_tickable(self, item: StoredCommand) -> bool:
+        """Whether something can be done to it together with others."""
+        open_ = item.state is State.KEPT or (item.state.needs_person and not item.dismissed)
+        return open_ and may(self.user, "write")
 
     def row(self, change: Change, *, whole: bool = False) -> RowStory:
         """What `change` asks of its row."""
@@ -234,24 +304,15 @@ class Teller:
             acts.append((t(_("Look at it")), base, "primary", ""))
         return tuple(acts)
 
-    def _events(self, item: StoredCommand) -> tuple[Event, ...]:
+    def _events(self, item: StoredCommand, deeds: Sequence[Deed]) -> tuple[Event, ...]:
         t, command = self.t, item.command
         origin = t(_ORIGINS.get(command.origin, command.origin))
         events = [
             Event(t(_("Kept")), unstamp(command.at), t(_("by {user}, {origin}"), user=command.user, origin=origin))
         ]
         if command.replaces:
-            events.append(
-                Event(
-                    t(
-                        _(
-                            "Sends anew what receipt {receipt} asked",
-                        ),
-                        receipt=command.replaces,
-                    ),
-                    None,
-                )
-            )
+            link = (command.replaces, self._receipt_href(command.replaces))
+            events.append(Event(t(_("Sends anew what another receipt asked")), unstamp(command.at), link=link))
         if item.tries:
             why = self.t(item.reason) if item.state in (State.KEPT, State.SENDING) and item.reason else ""
             events.append(
@@ -263,9 +324,19 @@ class Teller:
             state, kind = STATES[item.state]
             moment = unstamp(item.settled_at) if item.settled_at else None
             events.append(Event(_capital(t(state)), moment, t(item.reason) if item.reason else "", kind))
-        if item.dismissed:
+        events += [self._deed(deed) for deed in deeds]
+        if item.dismissed and not any(deed.what in (*_ENDING, RETRIED, EDITED) for deed in deeds):
             events.append(Event(t(_("Dealt with")), None))
         return tuple(events)
+
+    def _deed(self, deed: Deed) -> Event:
+        """What somebody did about it: who, from where, and what came of it."""
+        t = self.t
+        origin = t(_ORIGINS.get(deed.origin, deed.origin))
+        where = ", ".join(part for part in (origin, deed.address) if part)
+        who = t(_("by {user}, {origin}"), user=deed.by, origin=where) if where else t(_("by {user}"), user=deed.by)
+        link = (deed.other, self._receipt_href(deed.other)) if deed.other else ("", "")
+        return Event(t(_DEEDS.get(deed.what, deed.what)), unstamp(deed.at), who, link=link)
 
     def _awaited(self, item: StoredCommand) -> Event:
         t = self.t

@@ -24,6 +24,7 @@ from brique.pages.formpage import (
     SHOWN,
     Form,
     Notice,
+    again_of,
     carried,
     copy_if_any,
     dismiss_replaced,
@@ -110,7 +111,7 @@ class Writes:
         if fault is None:
             try:
                 answer = await parts.desk.create(
-                    user_of(request), spec.name, typed.values, token=got.token, replaces=got.replaces
+                    user_of(request), spec.name, typed.values, token=got.token, replaces=again_of(request, got)
                 )
             except SHOWN as raised:
                 fault = raised
@@ -179,7 +180,7 @@ class Writes:
                     seen=seen.row() if seen is not None else {},
                     given=typed.values,
                     token=got.token,
-                    replaces=got.replaces,
+                    replaces=again_of(request, got),
                 )
             except (*SHOWN, Stale, NotFound) as raised:
                 fault = raised

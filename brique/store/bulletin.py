@@ -116,6 +116,11 @@ class Bulletin(Snapshots):
         with self.snapshot():
             return Outbox(self._db).groups(user=user, backend=backend, limit=limit)
 
+    def command_users(self, limit: int = 200) -> list[str]:
+        """Who has given commands that are kept, by name."""
+        found = self.query("SELECT DISTINCT user FROM command_count WHERE n > 0 ORDER BY user LIMIT ?", (limit,))
+        return [str(user) for (user,) in found]
+
     def beside(self, item: StoredCommand) -> Beside:
         """What waits for a command, and what it waits for."""
         with self.snapshot():

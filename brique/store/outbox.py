@@ -16,7 +16,8 @@ from brique.schema import Command, State, decode_command
 from brique.store.commands import Commands, StoredCommand
 
 GROUPS_MAX = 50
-_BESIDE_MAX = 20
+BESIDE_MAX = 100
+_NAMED_MAX = 20
 _FOLLOWERS_LOOKED_AT_MAX = 50
 
 
@@ -37,7 +38,7 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What stands around a command in the queues of its rows: (receipt, position) of those that go first, and of those
-    that wait for it; at most 20 each. `before_count`, `after_count`: how many there are."""
+    that wait for it; at most 20 each. `before_count`, `after_count`: how many there are, counted to 100 a row."""
 
     before: tuple[tuple[str, int], ...] = ()
     after: tuple[tuple[str, int], ...] = ()
@@ -136,26 +137,15 @@ class Outbox:
     def beside(self, item: StoredCommand) -> Beside:
         """What waits for `item`, and what it waits for: unsettled commands on its rows, the commands that it names in
         `after`, and those appended with it that name it."""
-        before, after = dict[int, str](), dict[int, str]()
-        if item.state in (State.KEPT, State.SENDING):
-            for receipt in item.command.after:
-                other = self._commands.by_id(receipt)
-                if other is not None and other.state is not State.APPLIED:
-                    before[other.position] = receipt
-        before_count, after_count = len(before), 0
-        for sign, side in (("<", before), (">", after)):
-            if item.state.settled and sign == "<":
-                continue
-            rows = self._on_rows(item, sign)
-            side.update(rows[:_BESIDE_MAX])
-            if sign == "<":
-                before_count += len(rows)
-            else:
-                after_count += len(rows)
-        for position, receipt in self._followers(item):
-            after_count += position not in after
-            after[position] = receipt
-        return Beside(_pairs(before), _pairs(after), before_count, after_count)
+        if item.state.settled:
+            return Beside()
+        before = dict(self._on_rows(item, "<"))
+        for receipt in item.command.after:
+            other = self._commands.by_id(receipt)
+            if other is not None and other.state is not State.APPLIED:
+                before[other.position] = receipt
+        after = dict(self._on_rows(item, ">")) | dict(self._followers(item))
+        return Beside(_pairs(before, last=True), _pairs(after), len(before), len(after))
 
     def _on_rows(self, item: StoredCommand, sign: str) -> list[tuple[int, str]]:
         """(position, receipt) of unsettled commands on the rows of `item`, before or after it, nearest first."""
@@ -164,10 +154,10 @@ class Outbox:
         for table, key in dict.fromkeys((change.table, change.key) for change in item.command.changes[:50]):
             key = self._commands.real_key(table, key)
             for position, receipt in self._run(
-                "SELECT DISTINCT c.position, c.id FROM overlay o JOIN command c ON c.position = o.position "  # noqa: S608
-                f"WHERE o.table_name = ? AND o.key = ? AND o.position {sign} ? AND c.state IN ('kept', 'sending') "
-                f"ORDER BY c.position {order} LIMIT 1000",
-                (table, key, item.position),
+                "SELECT o.position, c.id FROM overlay o CROSS JOIN command c ON c.position = o.position "  # noqa: S608
+                f"WHERE o.table_name = ? AND o.key = ? AND o.position {sign} ? AND o.mark = 0 "
+                f"AND c.state IN ('kept', 'sending') ORDER BY o.position {order} LIMIT ?",
+                (table, key, item.position, BESIDE_MAX),
             ):
                 found[position] = receipt
         return sorted(found.items(), reverse=sign == "<")
@@ -191,5 +181,7 @@ def _after(payload: bytes) -> tuple[str, ...]:
     return command.after
 
 
-def _pairs(side: dict[int, str]) -> tuple[tuple[str, int], ...]:
-    return tuple((receipt, position) for position, receipt in sorted(side.items())[:_BESIDE_MAX])
+def _pairs(side: dict[int, str], *, last: bool = False) -> tuple[tuple[str, int], ...]:
+    """(receipt, position) of the nearest ones, in the order of the spool."""
+    found = sorted(side.items())
+    return tuple((receipt, position) for position, receipt in (found[-_NAMED_MAX:] if last else found[:_NAMED_MAX]))

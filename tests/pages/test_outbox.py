@@ -34,7 +34,7 @@ async def change(browser: Browser, path: str = "/tables/orders/7/edit", **typed:
     _, values = await browser.form(path)
     answer = await browser.submit(path, values | typed)
     assert answer.status_code == 303, answer.text
-    return str((await browser.get("/outbox")).text.split('href="/outbox/')[1].split('"')[0])
+    return str((await browser.get("/outbox")).text.split('data-row href="/outbox/')[1].split('"')[0])
 
 
 def state(world: World, receipt: str) -> State:

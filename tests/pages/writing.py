@@ -17,15 +17,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
+import msgspec
 from argon2 import PasswordHasher
 
 from brique import pages
 from brique.channel import Direct
-from brique.commands import CommandSpec, Desk, Dismiss, Give, Move, command_spec
+from brique.commands import Again, CommandSpec, Desk, Dismiss, Give, Move, command_spec
 from brique.errors import EngineAway, Refused
 from brique.http import Accounts, Assets, FrontDesk, Routes, Site, account_routes, application
 from brique.live import Live
-from brique.schema import BackendSpec, Change, State, Table, decode_command
+from brique.schema import BackendSpec, Change, Table, decode_command
 from brique.settings import Settings
 from brique.store import Reader, WriteDb
 from brique.views import Views
@@ -100,13 +101,14 @@ class World(commands_world.World):
         if method == "known":
             return self.ledger.known(payload["user"], payload["token"])
         if method == "give":
-            receipt = self.ask(Give(decode_command(payload["command"]), payload["token"]))
+            again = msgspec.convert(payload["again"], Again) if "again" in payload else None
+            receipt = self.ask(Give(decode_command(payload["command"]), payload["token"], again=again))
             assert receipt is not None
             return {**asdict(receipt), "state": "kept"}
         if method == "move":
-            self.ask(Move(payload["position"], State(payload["state"]), payload["by"], payload["reason"]))
+            self.ask(msgspec.convert(payload, Move))
         elif method == "dismiss":
-            self.ask(Dismiss(payload["position"], payload["by"]))
+            self.ask(msgspec.convert(payload, Dismiss))
         return {}
 
     def given_by(self, user: str, **values: object) -> str:

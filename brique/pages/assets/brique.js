@@ -8,6 +8,8 @@
 //   data-picks="id"         a native date field that fills the text field of that id
 //   data-live="…"           an event stream; at each event the element is fetched anew by its id from data-fragment (else
 //                           from this page) and morphed in, unless somebody types, selects or has a menu open inside it
+//   data-tick           a box of a row: X ticks it     data-ticks="name" ticks all boxes of that name; while one is ticked,
+//                           the element that refreshes itself around it stays as it is
 //   data-gone="reload"      on such an element: when it is not there any more, the page is loaded anew
 (() => {
   "use strict";
@@ -84,6 +86,10 @@
     if (event.key === "Enter") return nextField(event);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && (event.target === document.body || event.target.closest?.("table.rows") || (step > 0 && event.target.type === "search"))) return moveRow(step);
+    if (event.key.toLowerCase() === "x" && !typing(event.target) && store.get("keys") !== "off") {
+      const box = event.target.closest?.("tr")?.querySelector("[data-tick]");
+      if (box) { box.click(); return true; }
+    }
     return typing(event.target) ? false : singleKey(event);
   };
 
@@ -172,7 +178,7 @@
   const busy = (node) => {
     const selection = getSelection();
     return document.hidden || (node.contains(document.activeElement) && typing(document.activeElement)) || !!node.querySelector("details.drop[open],dialog[open],form[data-sent]") ||
-      [...dirty].some((form) => node.contains(form)) || (!!selection && !selection.isCollapsed && selection.containsNode(node, true));
+      [...dirty].some((form) => node.contains(form)) || !!node.querySelector("[data-tick]:checked") || (!!selection && !selection.isCollapsed && selection.containsNode(node, true));
   };
   const morph = async (node, fresh) => {
     if (!fresh && node.dataset.gone === "reload") { location.reload(); return; }
@@ -230,6 +236,7 @@
   });
   document.addEventListener("change", (event) => {
     const { id, dataset, value, checked } = event.target;
+    if (dataset.ticks) for (const box of all(`[data-tick][name="${dataset.ticks}"]`)) box.checked = checked;
     if (id === "keys-on") store.set("keys", checked ? "on" : "off");
     if (dataset.picks && value) pick(document.getElementById(dataset.picks), value);
   });
