@@ -34,7 +34,7 @@ class Column:
     scale: int | None = None
     choices: tuple[str, ...] = ()
     help: str = ""
-    default: Value = None
+    default: Any = None  # a Value: msgspec knows no union of text and bytes
 
     def python(self, value: Value) -> Any:
         """`value` (store) as Python."""
