@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from email.headerregistry import Address
-from email.utils import parseaddr
 
 from brique.errors import BadInput
 
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 _SPEC = re.compile(rf"({_LOCAL})@({_DOMAIN})", re.ASCII)
+_WRITTEN = re.compile(r'(?:"([^"<>]*)"\s*|([^"<>@,;]*?)\s*)<([^<>\s]+)>|([^<>\s]+)')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\x85]")
 _LENGTH_MAX = 254
 
@@ -22,8 +22,11 @@ def address_of(text: str) -> Address:
     """
     if len(text) > 4 * _LENGTH_MAX or _CONTROL.search(text):
         raise BadInput("This is no e-mail address: it holds a line break, or is too long.")
-    name, spec = parseaddr(text)
-    local, _, domain = spec.rpartition("@")
+    found = _WRITTEN.fullmatch(text.strip())
+    if not found:
+        raise BadInput(f"{text or 'Nothing'} is no e-mail address.")
+    name = (found[1] or found[2] or "").replace('\\"', '"')
+    local, _, domain = (found[3] or found[4]).rpartition("@")
     try:
         domain = domain.encode("idna").decode() if not domain.isascii() else domain
     except UnicodeError as fault:
