@@ -39,7 +39,7 @@ from brique.commands.pace import Pace
 from brique.commands.report import Outcome, Report
 from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
-from brique.errors import BackendAway, BackendRefused
+from brique.errors import BackendAway, BackendRefused, Busy, EngineAway, NoRoom
 from brique.schema import PENDING, Command, Row, State, TableSpec
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,10 @@ class Replay:
             self.marks.doubt()
             self._release(fault.message)
             raise
+        except (EngineAway, Busy, NoRoom):
+            # Nothing can be given back now; that these were not sent, is known here all the same.
+            self._unheard |= {position for position, state in self._held.items() if state is State.KEPT}
+            raise
 
     def _work(self, left: list[Waiting]) -> int:
         """Send all that may be sent. `sizes`: how many to try next, the nearest last, while a culprit is looked for."""
@@ -181,7 +185,8 @@ class Replay:
                 for item in left
                 if item.position not in gone
             ]
-            return self.course.take(left, len(batch.items)) if left else Batch()
+            # Others may have come in for those that are gone, which are not claimed yet.
+            return self._claimed(self.course.take(left, len(batch.items)), left) if left else Batch()
         return batch
 
     def _release(self, reason: str) -> None:
@@ -259,7 +264,7 @@ class Replay:
         if fault.facts.get("at_commit") or (sent.done and not self.transactions):
             self._held.update(dict.fromkeys(positions, State.SENDING))
         rest = self.pace.stuck(positions)
-        if rest is not None:
+        if rest is not None and self._held.get(positions[0]) is State.KEPT:  # one in doubt stays claimed
             self.claims.tried(positions[0], fault.message, seconds=rest)
 
     # -- reports -----------------------------------------------------------------------------------------------------
