@@ -44,6 +44,10 @@ class Collection:
     def is_view(self) -> bool:
         return self.kind == "view"
 
+    @property
+    def is_series(self) -> bool:
+        return self.kind == "timeseries" or "timeseries" in self.options
+
     @cached_property
     def schema(self) -> Mapping[str, Any]:
         """Its `$jsonSchema`; empty when it has none."""
@@ -66,7 +70,7 @@ class Collection:
         """Why it can only be read ("" when it can be written)."""
         if self.is_view:
             return READ_ONLY_VIEW
-        if self.kind == "timeseries":
+        if self.is_series:
             return READ_ONLY_SERIES
         if self.options.get("capped"):
             return READ_ONLY_CAPPED
@@ -177,7 +181,7 @@ def rights(client: Client, database: str) -> Callable[[str], bool]:
 def fickle_views(found: Sequence[Collection], names: set[str]) -> bool:
     """Whether one of these views may change by itself, with the clock or by chance; or is made from a time series,
     or from another database, whose changes are not told."""
-    series = {item.name for item in found if item.kind == "timeseries"}
+    series = {item.name for item in found if item.is_series}
     if series & names:
         return True
     by_name = {item.name: item for item in found if item.is_view}

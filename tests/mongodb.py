@@ -1,0 +1,226 @@
+"""A real MongoDB for tests: SecantusDB, which speaks its protocol, and mongod where one is installed.
+
+    def test_something(mongodb):                        # shared by the session: don't stop it
+        url = mongodb.make_database()                   # fresh and empty: mongodb://...
+    def test_the_backend_stops(own_mongodb):            # this test's own: stop, start, freeze, thaw, kill it
+
+SecantusDB loses what it has acknowledged when it is killed, unless it is started with `--sync-on-commit`; the servers
+of these fixtures are. Accounts are asked for: the URL is the superuser's, make lesser ones with `make_reader`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from brique.demo.processes import freeze_tree, kill_tree, thaw_tree
+from tests.postgres import _die_with_parent, free_port, wait_until
+
+START_SECONDS_MAX = 60.0
+PROGRAM = Path(sys.executable).with_name("secantusd-py")
+SECRET = "s3cret-of-the-tests"
+
+
+class MongoServer:
+    """A running server on its own port of 127.0.0.1. `options` are those of `secantusd-py`."""
+
+    def __init__(self, folder: Path, options: Sequence[str] = ("--sync-on-commit",), *, accounts: bool = False) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.options = list(options)
+        self._accounts = accounts
+        self._process: subprocess.Popen[bytes] | None = None
+        self._names = itertools.count(1)
+
+    def url(self, database: str = "test", user: str = "root", more: str = "") -> str:
+        who = f"{user}:{SECRET}@" if self._accounts else ""
+        source = "&authSource=admin" if self._accounts else ""
+        return f"mongodb://{who}127.0.0.1:{self.port}/{database}?appName=tests{source}{more}"
+
+    def make_database(self) -> str:
+        """The URL of a database that nobody has used."""
+        return self.url(f"test_{next(self._names)}")
+
+    def client(self, url: str = "") -> MongoClient[dict[str, Any]]:
+        """A plain client, past the backend."""
+        return MongoClient(url or self.url(), tz_aware=True, uuidRepresentation="standard", retryWrites=False)
+
+    def make_reader(self, database: str) -> str:
+        """The URL of `database` for a new account that may only read it."""
+        name = f"reader_{next(self._names)}"
+        with self.client() as client:
+            client.admin.command("createUser", name, pwd=SECRET, roles=[{"role": "read", "db": database}])
+        return self.url(database, name)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was never started"
+        return self._process.pid
+
+    def command(self) -> list[str]:
+        data = self.folder / "data"
+        return [str(PROGRAM), "--port", str(self.port), "--storage-path", str(data), *self.options]
+
+    def make_accounts(self) -> None:
+        """Make the superuser, while nobody has to say who he is."""
+        self._accounts = False
+        self.start()
+        with self.client() as client:
+            client.admin.command("createUser", "root", pwd=SECRET, roles=["root"])
+        self.stop()
+        self.options.append("--auth")
+        self._accounts = True
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        with (self.folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        self.wait_answering()
+
+    def wait_answering(self) -> None:
+        wait_until(self._answers_or_ended, START_SECONDS_MAX, "the MongoDB server to answer")
+        if self._process is None or self._process.poll() is not None:
+            said = (self.folder / "log").read_text("utf-8", "replace")[-2000:]
+            raise AssertionError(f"the MongoDB server ended at its start:\n{said}")
+
+    def _answers_or_ended(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            return True
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+            with self.client() as client:
+                client.admin.command("ping")
+        except OperationFailure:
+            return True
+        except (OSError, PyMongoError):
+            return False
+        return True
+
+    def stop(self) -> None:
+        """A clean stop. Also ends a frozen server."""
+        if self._process is not None and self._process.poll() is None:
+            thaw_tree(self.pid)
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """kill -9: the server is gone in the middle of what it did."""
+        if self._process is not None and self._process.poll() is None:
+            kill_tree(self.pid)
+            self._process.wait(20)
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections are accepted by the kernel and never answered."""
+        freeze_tree(self.pid)
+
+    def thaw(self) -> None:
+        thaw_tree(self.pid)
+
+
+class Mongod(MongoServer):
+    """MongoDB's own server, as a replica set of one."""
+
+    def command(self) -> list[str]:
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        return ["mongod", "--port", str(self.port), "--dbpath", str(data), "--replSet", "rs", "--bind_ip", "127.0.0.1"]
+
+    def start(self) -> None:
+        super().start()
+        with MongoClient[dict[str, Any]](self.url(more="&directConnection=true")) as client:
+            try:
+                client.admin.command("replSetInitiate")
+            except OperationFailure as fault:
+                if fault.code != 23:
+                    raise
+            wait_until(lambda: bool(client.admin.command("hello")["isWritablePrimary"]), 60, "a primary")
+
+    def make_accounts(self) -> None:
+        """Without accounts: a replica set with accounts needs a key file."""
+
+
+def _is_missing(what: str, is_there: bool) -> None:
+    if is_there:
+        return
+    reason = f"{what} is not installed (try: pip install secantusdb)"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def serve(server: MongoServer) -> Iterator[MongoServer]:
+    """Run a server for a block; its folder goes with it."""
+    _is_missing("SecantusDB", PROGRAM.exists())
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="brique-mongodb-"))
+
+
+@pytest.fixture(scope="session", params=["secantus", "mongod"])
+def mongodb(request: pytest.FixtureRequest) -> Iterator[MongoServer]:
+    """The session's server: make databases in it, but leave it running. `mongod` only where it is installed."""
+    if request.param == "mongod":
+        if shutil.which("mongod") is None:
+            pytest.skip("mongod is not installed")
+        for mongod in serve(Mongod(new_folder())):
+            mongod.start()
+            yield mongod
+        return
+    for server in serve(MongoServer(new_folder())):
+        server.make_accounts()
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def own_mongodb() -> Iterator[MongoServer]:
+    """A server for one test (about 0.5 s), without accounts: stop it, freeze it, kill it."""
+    for server in serve(MongoServer(new_folder(), ("--sync-on-commit", "--enable-test-commands"))):
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def lone_mongodb() -> Iterator[MongoServer]:
+    """A server that stands alone, for one test: without transactions, as such a mongod is."""
+    for server in serve(MongoServer(new_folder(), ("--standalone", "--sync-on-commit", "--enable-test-commands"))):
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def lossy_mongodb() -> Iterator[MongoServer]:
+    """A server that acknowledges before it has flushed: killed, it has forgotten the last writes."""
+    for server in serve(MongoServer(new_folder(), ())):
+        server.start()
+        yield server
