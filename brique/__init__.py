@@ -17,13 +17,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brique.app import Inline, Intranet
-    from brique.schema import BackendSpec, Table, column, key, old_date, padded, ref
+    from brique.schema import (
+        BackendSpec,
+        Table,
+        code,
+        column,
+        ebcdic,
+        flag,
+        implied,
+        key,
+        old_date,
+        old_time,
+        packed,
+        padded,
+        ref,
+        zoned,
+    )
     from brique.store import Db, WriteDb
     from brique.views import Chart, Figure, ShortList
 
+_SCHEMA = "BackendSpec Table code column ebcdic flag implied key old_date old_time packed padded ref zoned"
 _HOMES = {
     "app": ("Inline", "Intranet"),
-    "schema": ("BackendSpec", "Table", "column", "key", "old_date", "padded", "ref"),
+    "schema": tuple(_SCHEMA.split()),
     "store": ("Db", "WriteDb"),
     "views": ("Chart", "Figure", "ShortList"),
 }
@@ -38,11 +54,18 @@ __all__ = [
     "ShortList",
     "Table",
     "WriteDb",
+    "code",
     "column",
+    "ebcdic",
+    "flag",
+    "implied",
     "key",
     "old_date",
+    "old_time",
+    "packed",
     "padded",
     "ref",
+    "zoned",
 ]
 
 

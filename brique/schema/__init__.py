@@ -4,7 +4,24 @@ from brique.schema.catalogue import Catalogue, SourceColumn, SourceReference, So
 from brique.schema.command import Change, Command, Effect, Row, State
 from brique.schema.command import decode as decode_command
 from brique.schema.command import encode as encode_command
-from brique.schema.declare import OWN, BackendSpec, Table, column, key, old_date, padded, ref, specs_of
+from brique.schema.declare import (
+    OWN,
+    BackendSpec,
+    Table,
+    code,
+    column,
+    ebcdic,
+    flag,
+    implied,
+    key,
+    old_date,
+    old_time,
+    packed,
+    padded,
+    ref,
+    specs_of,
+    zoned,
+)
 from brique.schema.decoders import DECODERS, Decoder
 from brique.schema.infer import infer, suspected_references
 from brique.schema.keys import PENDING
@@ -40,20 +57,26 @@ __all__ = [
     "Table",
     "TableSpec",
     "Value",
+    "code",
     "column",
     "decode_command",
     "distinct",
+    "ebcdic",
     "encode_command",
     "fits",
+    "flag",
     "fold",
     "from_json",
     "from_python",
+    "implied",
     "infer",
     "join_key",
     "key",
     "label",
     "native_type",
     "old_date",
+    "old_time",
+    "packed",
     "padded",
     "ref",
     "slug",
@@ -63,4 +86,5 @@ __all__ = [
     "to_json",
     "to_python",
     "write_python",
+    "zoned",
 ]

@@ -115,14 +115,59 @@ def ref(*sources: str, is_key: bool = False, **options: Any) -> Any:
     return Declared(sources or ("",), is_key=is_key, is_ref=True, **options)
 
 
-def old_date(source: str = "", *, written: str = "cyymmdd", **options: Any) -> Any:
-    """A date that the source keeps as a number: `cyymmdd` (1261120 is 2026-11-20) or `yyyymmdd`."""
-    return Declared((source,), decoder=written, **options)
+def old_date(
+    source: str = "", *, written: str = "cyymmdd", none: int | None = None, text: bool = False, **options: Any
+) -> Any:
+    """A date that the source keeps as a number: `cyymmdd` (1261120 is 2026-11-20), `yyyymmdd`, `yymmdd`, `ddmmyy`,
+    `yyyyddd` (day of the year) and others (`decoders.DATES`), or `nodate`: a date whose 0001-01-01 means none.
+
+    Zero and all nines are no date; `none` is the number written for no date, when it is not zero. `text`: the digits
+    stand in a text column.
+    """
+    decoder = written + (f":none={none}" if none is not None else "") + (":text" if text else "")
+    return Declared((source,), decoder=decoder, **options)
 
 
-def padded(source: str = "", **options: Any) -> Any:
-    """Text in a CHAR column: the blanks at its end are not part of it."""
-    return Declared((source,), decoder="trim", **options)
+def old_time(source: str = "", *, written: str = "hhmmss", text: bool = False, **options: Any) -> Any:
+    """A time of day that the source keeps as a number: `hhmmss` (93000 is 09:30:00) or `hhmm`."""
+    return Declared((source,), decoder=written + (":text" if text else ""), **options)
+
+
+def padded(source: str = "", *, blank_is_none: bool = False, **options: Any) -> Any:
+    """Text in a CHAR column: the blanks at its end are not part of it, and nothing but blanks may mean nothing."""
+    return Declared((source,), decoder="blank" if blank_is_none else "trim", **options)
+
+
+def flag(source: str = "", *, yes: str = "Y", no: str = "N", **options: Any) -> Any:
+    """A yes or no that the source writes as `yes` and `no`: Y and N, O and N, X and a blank, 1 and 0."""
+    return Declared((source,), decoder=f"flag:{yes}:{no.strip()}", **options)
+
+
+def implied(source: str = "", *, scale: int, **options: Any) -> Any:
+    """A decimal kept as a whole number: with `scale=2`, 12345 is 123.45."""
+    return Declared((source,), decoder="implied", scale=scale, **options)
+
+
+def code(source: str = "", *, digits: int, **options: Any) -> Any:
+    """A code of `digits` digits kept as a number, whose leading zeros belong to it: 1000 is "01000"."""
+    return Declared((source,), decoder=f"code:{digits}", length_max=options.pop("length_max", digits), **options)
+
+
+def ebcdic(source: str = "", page: str = "cp037", *, length: int = 0, **options: Any) -> Any:
+    """Text kept as bytes of an EBCDIC code page (CCSID 65535): `cp297` France, `cp037` United States, `cp500`
+    international, `cp1140` to `cp1149` with the euro. `length` bytes are filled with blanks when it is written."""
+    decoder = f"ebcdic:{page}" + (f":{length}" if length else "")
+    return Declared((source,), decoder=decoder, length_max=options.pop("length_max", length or None), **options)
+
+
+def packed(source: str = "", *, precision: int, scale: int = 0, **options: Any) -> Any:
+    """A decimal kept as bytes, two digits each and the sign at the end (COMP-3)."""
+    return Declared((source,), decoder=f"packed:{precision},{scale}", scale=scale, **options)
+
+
+def zoned(source: str = "", *, precision: int, scale: int = 0, **options: Any) -> Any:
+    """A decimal kept as bytes, one digit each, the sign in the last one."""
+    return Declared((source,), decoder=f"zoned:{precision},{scale}", scale=scale, **options)
 
 
 class Table:
@@ -343,7 +388,10 @@ def _column(name: str, declared: Declared, kind: Kind, nullable: bool, like: Dec
                 options.setdefault(option, like.options[option])
     decoder = options.get("decoder", "")
     if decoder and decoder not in DECODERS:
-        raise BadConfiguration(f"{name}: no decoder {decoder!r}", try_this=f"one of {', '.join(DECODERS)}")
+        known = ", ".join((*DECODERS, *(f"{family}:…" for family in DECODERS.families)))
+        raise BadConfiguration(f"{name}: no decoder {decoder!r}", try_this=f"one of {known}")
+    if decoder.startswith(("implied", "packed", "zoned")) and kind is Kind.DECIMAL and options.get("scale") is None:
+        raise BadConfiguration(f"{name}: {decoder} needs a scale", try_this="scale=2")
     options.setdefault("label", names.label(name))
     options.pop("unique", None)
     default = options.pop("default", None)

@@ -15,22 +15,19 @@ from brique.schema.catalogue import Catalogue, SourceColumn, SourceReference, So
 from brique.schema.decoders import DECODERS
 from brique.schema.kinds import Kind, Value
 from brique.schema.names import distinct, fold, label
+from brique.schema.old_ways import recognise
 from brique.schema.table import Column, Reference, TableSpec
 
 NO_KEY = "It has no key, so that a row cannot be told apart."
 LIST_COLUMNS_MAX = 8
 LONG_TEXT = 120
 """A text column with longer values in its sample is left out of lists."""
-DATES_MIN = 0.95
-"""Share of a sample that must decode as dates before numbers are taken for dates."""
-_YEARS = ("1940", "2060")
 _NAMING = (
     "name", "nom", "label", "libelle", "intitule", "title", "titre", "designation", "raison_sociale", "description",
     "desc", "libel", "lib", "des", "nam",
 )  # fmt: skip
 _PERSON = (("first_name", "last_name"), ("firstname", "lastname"), ("prenom", "nom"), ("given_name", "family_name"))
 _STATUS = ("status", "statut", "state", "etat", "situation", "type", "category", "categorie", "sts", "stat")
-_DATE_HINT = re.compile(r"(?i)(dat|dt|day|jour|jr|yyyymmdd|ymd)")
 
 
 @dataclass(frozen=True)
@@ -87,19 +84,20 @@ def _columns(table: SourceTable, names: dict[str, str], decoders: dict[str, str]
 
 
 def _column(table: SourceTable, source: SourceColumn, name: str, decoder: str) -> Column:
-    is_date = decoder not in ("", "trim")
+    kind = DECODERS[decoder].kind if decoder else source.kind
+    is_date = decoder != "" and kind is not source.kind
     told, help_text = _comment(source.comment, source.name)
     return Column(
         name=name,
         source=source.name,
-        kind=DECODERS[decoder].kind if decoder else source.kind,
+        kind=kind,
         label=told,
         source_type=source.type,
         nullable=(source.nullable or is_date) and source.name not in table.key,
         generated=source.generated,
         defaulted=source.defaulted,
         decoder=decoder,
-        length_max=source.length_max,
+        length_max=source.length_max if kind is Kind.TEXT or not is_date else None,
         precision=None if is_date else source.precision,
         scale=None if is_date else source.scale,
         choices=source.choices,
@@ -128,31 +126,9 @@ def _sample_of(table: SourceTable, index: int) -> list[Value]:
 def _decoders(table: SourceTable) -> dict[str, str]:
     found = {}
     for index, column in enumerate(table.columns):
-        if column.padded and column.kind is Kind.TEXT:
-            found[column.name] = "trim"
-        elif _may_be_date(column) and (decoder := _date_decoder(_sample_of(table, index))):
+        if decoder := recognise(column, _sample_of(table, index)):
             found[column.name] = decoder
     return found
-
-
-def _may_be_date(column: SourceColumn) -> bool:
-    whole = column.kind is Kind.INTEGER or (
-        column.kind is Kind.DECIMAL and not column.scale and column.precision in (None, 6, 7, 8, 9)
-    )
-    return whole and not column.defaulted and _DATE_HINT.search(fold(column.name)) is not None
-
-
-def _date_decoder(values: Sequence[Value]) -> str:
-    """The decoder that reads nearly all of these numbers as dates of our times; "" when none does."""
-    numbers = [value for value in values if value not in (0, "5")]
-    if len(numbers) < 3:
-        return ""
-    for name in ("yyyymmdd", "cyymmdd"):
-        read = [DECODERS[name].decode(number) for number in numbers]
-        good = [day for day in read if isinstance(day, str) and len(day) == 10 and _YEARS[0] <= day[:4] <= _YEARS[1]]
-        if len(good) >= DATES_MIN * len(numbers):
-            return name
-    return ""
 
 
 def _share_decoders(catalogue: Catalogue, decoders: dict[tuple[str, str], dict[str, str]]) -> None:

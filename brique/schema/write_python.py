@@ -7,11 +7,13 @@ loses neither addresses nor pending commands. The text passes a strict type chec
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from brique.schema.declare import _label_columns as usual_label_columns
+from brique.schema.decoders import DATES, TIMES
 from brique.schema.infer import NO_KEY
 from brique.schema.kinds import Kind
 from brique.schema.names import label, slug
@@ -32,7 +34,9 @@ _TYPES = {
     Kind.ANY: "object",
 }
 _IMPORTED = {"Decimal": "decimal", "date": "datetime", "datetime": "datetime", "time": "datetime"}
-_HELPERS = ("column", "key", "old_date", "padded", "ref")
+_HELPERS = (
+    "code", "column", "ebcdic", "flag", "implied", "key", "old_date", "old_time", "packed", "padded", "ref", "zoned",
+)  # fmt: skip
 _RESERVED = frozenset({"app", "os", "quote", "Intranet", "Table", "Decimal", *_HELPERS, *_IMPORTED})
 
 
@@ -83,11 +87,14 @@ def _address(url: str, backend: str) -> tuple[str, bool]:
         password = parts.password
     except ValueError:
         password = None
-    if password is None:
-        return _text(url), False
-    user, _, host = parts.netloc.rpartition("@")
     mark = "\x00"
-    bare = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{mark}@{host}"))
+    if password is None:
+        bare, count = re.subn(r"(?i)([?&](?:pwd|password)=)[^&]+", rf"\1{mark}", url)  # as ODBC writes it
+        if not count:
+            return _text(url), False
+    else:
+        user, _, host = parts.netloc.rpartition("@")
+        bare = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{mark}@{host}"))
     written = _text(bare.replace("{", "{{").replace("}", "}}"))
     variable = f"{backend.upper()}_PASSWORD"
     return f"f{written}".replace("\\x00", f"{{quote(os.environ['{variable}'], safe='')}}"), True
@@ -189,18 +196,39 @@ def _column(column: Column, spec: TableSpec, target: str | None, names: _Names) 
     elif is_key:
         helper = "key"
         options += [f"decoder={_text(column.decoder)}"] if column.decoder else []
-    elif column.decoder == "trim":
-        helper = "padded"
-    elif column.decoder:
-        helper = "old_date"
-        options += [f"written={_text(column.decoder)}"] if column.decoder != "cyymmdd" else []
     else:
-        helper = "column"
+        helper, said = _helper(column)
+        options += said
     options += _options(column)
     source = [_text(column.source)] if column.source != column.name else []
     if helper == "column" and not source and not options:
         return f"    {column.name}: {hint}"
     return _call(f"    {column.name}: {hint} = {names.of(helper)}", [*source, *options], "    ")
+
+
+def _helper(column: Column) -> tuple[str, list[str]]:
+    """What declares an old way of writing, and its own options."""
+    name, _, rest = column.decoder.partition(":")
+    if not name:
+        return "column", []
+    if name in ("trim", "blank"):
+        return "padded", ["blank_is_none=True"] if name == "blank" else []
+    if name == "flag":
+        yes, _, no = rest.partition(":")
+        return "flag", [
+            f"{word}={_text(value)}" for word, value in (("yes", yes), ("no", no)) if value != word[0].upper()
+        ]
+    if name in (*DATES, *TIMES) and set(rest.split(":")) <= {"", "text"}:
+        usual = {"old_date": "cyymmdd", "old_time": "hhmmss"}
+        helper = "old_date" if name in DATES else "old_time"
+        written = [f"written={_text(name)}"] if name != usual[helper] else []
+        return helper, [*written, *(["text=True"] if rest else [])]
+    if name == "implied":
+        return "implied", []
+    if name == "ebcdic":
+        page, _, length = rest.partition(":")
+        return "ebcdic", [f"page={_text(page)}", *([f"length={length}"] if length else [])]
+    return "column", [f"decoder={_text(column.decoder)}"]
 
 
 def _options(column: Column) -> list[str]:
