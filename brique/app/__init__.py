@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from brique.app.doors import accounts_of, declared_of, outbox_of, setup_link, written
+    from brique.app.doors import accounts_of, check_spool_of, declared_of, setup_link, written
     from brique.app.inline import Inline
     from brique.app.intranet import Declared, Intranet
     from brique.app.observed import Observed
+    from brique.app.outbox import Act, Answer, Asked, Done, One, Outbox
     from brique.app.own import prepare_own
     from brique.app.roles import prepare_folder, run_backend, run_engine
     from brique.app.run_file import Run, check_run, read_run, write_run
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from brique.app.web import run_web
 
 _HOMES = {
-    "doors": ("accounts_of", "declared_of", "outbox_of", "setup_link", "written"),
+    "doors": ("accounts_of", "check_spool_of", "declared_of", "setup_link", "written"),
     "inline": ("Inline",),
     "intranet": ("Declared", "Intranet"),
     "observed": ("Observed",),
+    "outbox": ("Act", "Answer", "Asked", "Done", "One", "Outbox"),
     "own": ("prepare_own",),
     "roles": ("prepare_folder", "run_backend", "run_engine"),
     "run_file": ("Run", "check_run", "read_run", "write_run"),
@@ -30,15 +32,21 @@ _HOMES = {
 }
 
 __all__ = [
+    "Act",
+    "Answer",
+    "Asked",
     "Declared",
+    "Done",
     "Inline",
     "Intranet",
     "Observed",
+    "One",
+    "Outbox",
     "Run",
     "accounts_of",
     "check_run",
+    "check_spool_of",
     "declared_of",
-    "outbox_of",
     "prepare_folder",
     "prepare_own",
     "read_run",

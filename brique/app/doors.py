@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from brique.app.intranet import Declared
@@ -11,8 +10,8 @@ from brique.app.roles import open_accounts
 from brique.app.run_file import Run, read_run
 from brique.app.sources import look
 from brique.http import Accounts
-from brique.schema import Command, State, slug, write_python
-from brique.store import Reader, StoredCommand
+from brique.schema import slug, write_python
+from brique.spool import Recovery, check_spool
 
 
 def declared_of(run: Run) -> Declared:
@@ -38,36 +37,9 @@ def accounts_at(data: Path) -> Accounts:
     return Accounts(data / "accounts.db")
 
 
-def outbox_of(data: Path, *, everything: bool, limit: int) -> list[dict[str, Any]]:
-    """The newest commands as plain data: those that have not settled or need a person, or all."""
-    run = read_run(data)
-    reader = Reader(run.loaded().data / "store.db", run.intranet(kept=True).declared().specs)
-    try:
-        states = () if everything else (State.KEPT, State.SENDING, *(s for s in State if s.needs_person))
-        found = reader.outbox(states, dismissed=None if everything else False, limit=limit)
-        return [_plain(item) for item in found]
-    finally:
-        reader.close()
-
-
-def _plain(item: StoredCommand) -> dict[str, Any]:
-    command = item.command
-    return {
-        "receipt": command.id,
-        "state": str(item.state),
-        "at": command.at,
-        "user": command.user,
-        "backend": command.backend,
-        "what": f"{command.name} " + ", ".join(_asked(command)),
-        "tries": item.tries,
-        "reason": item.reason,
-    }
-
-
-def _asked(command: Command) -> list[str]:
-    """The rows that a command changes, and what it calls beside."""
-    rows = [f"{change.table}/{change.key}" for change in command.changes]
-    return rows + [f"{effect.name}()" for effect in command.effects]
+def check_spool_of(data: Path) -> Recovery:
+    """What the spool of a data folder holds, every record read; it may be in use. Raises BadConfiguration."""
+    return check_spool(read_run(data).loaded().data / "spool")
 
 
 def written(what: str, url: str, title: str) -> str:

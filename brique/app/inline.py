@@ -9,6 +9,7 @@ For tests, notebooks and programs that mount it:
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared, Intranet
+from brique.app.lock import take
 from brique.app.own import prepare_own
 from brique.app.roles import open_accounts, prepare_folder, still_allowed
 from brique.app.web import Web
@@ -45,6 +47,7 @@ class Inline:
         self.settings = settings or Settings(data=data)
         self.clock = clock or SystemClock()
         prepare_folder(self.settings.data)
+        self._lock = take(self.settings.data, wait_seconds=self.settings.ready_seconds / 2)
         prepare_own(self.declared, self.settings.data, clock=self.clock)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -96,6 +99,7 @@ class Inline:
         self._thread.join()
         self._loop.close()
         self.accounts.close()
+        os.close(self._lock)
 
     def _on_loop(self, function: Callable[[], None]) -> None:
         async def run() -> None:

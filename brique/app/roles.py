@@ -14,6 +14,7 @@ from typing import Any
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared
+from brique.app.lock import held
 from brique.app.observed import Observed
 from brique.channel import Limits, SyncChannel, serve
 from brique.clock import SystemClock
@@ -34,8 +35,9 @@ def engine_limits(settings: Settings) -> Limits:
 
 
 def run_engine(declared: Declared, settings: Settings, on_ready: Callable[[], None], *, observed: Observed) -> None:
-    """The engine: keeps, shows and settles; the only writer."""
-    asyncio.run(_engine(declared, settings, on_ready, observed))
+    """The engine: keeps, shows and settles; the only writer. Raises Busy when another one does not end."""
+    with held(settings.data, wait_seconds=settings.ready_seconds / 2):
+        asyncio.run(_engine(declared, settings, on_ready, observed))
 
 
 async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[], None], observed: Observed) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from brique.cli import backup, ctl, demo, new, outbox, settings, up, users
+from brique.cli import backup, ctl, demo, new, outbox, settings, spool, up, users
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 
@@ -22,6 +22,7 @@ for command in (
     up.up,
     new.new,
     demo.demo,
+    spool.spool,
     outbox.outbox,
     users.users,
     settings.settings,

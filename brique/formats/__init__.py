@@ -5,7 +5,7 @@ In: `infer(path)` says which tables a file holds, `read(path, sheet, fields)` gi
 """
 
 from brique.formats.csv_in import CsvReader
-from brique.formats.csv_out import CsvWriter
+from brique.formats.csv_out import CsvWriter, guard
 from brique.formats.json_out import JsonWriter
 from brique.formats.protocol import (
     Batch,
@@ -59,6 +59,7 @@ __all__ = [
     "Writer",
     "XlsxWriter",
     "by_suffix",
+    "guard",
     "infer",
     "read",
     "reader_for",

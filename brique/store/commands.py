@@ -14,8 +14,12 @@ from brique.schema import PENDING, Command, Row, State, decode_command, encode_c
 from brique.store.deeds import fingerprint
 
 WAITING = (State.KEPT, State.SENDING)
+_WAITING = {state.value: state for state in WAITING}
+_decode = msgspec.msgpack.Decoder(Command).decode
 NEEDS_PERSON = tuple(state for state in State if state.needs_person)
-_FIELDS = "position, state, reason, tries, next_try, settled_seq, settled_at, dismissed, theirs, keys, payload"
+_FIELDS = (
+    "position, state, reason, tries, next_try, settled_seq, settled_at, dismissed, theirs, keys, fingerprint, payload"
+)
 
 
 def _listed(positions: Sequence[int]) -> str:
@@ -49,6 +53,8 @@ class StoredCommand:
     dismissed: bool = False
     theirs: Mapping[str, Row | None] | None = None
     keys: Mapping[str, str] | None = None
+    cause: str = ""
+    """What failures of the same cause have in common, "" of a command that needs nobody."""
 
 
 class Commands:
@@ -84,6 +90,16 @@ class Commands:
         """Commands of a backend that are not settled, oldest first, past position `after`."""
         tail = "WHERE backend = ? AND state IN ('kept', 'sending') AND position > ? ORDER BY position LIMIT ?"
         return list(self._select(tail, (backend, after, limit)))
+
+    def to_send(self, backend: str, limit: int, after: int = 0) -> list[tuple[int, State, Command]]:
+        """What `waiting` tells, as far as sending needs it: position, state, command."""
+        query = (
+            "SELECT position, state, payload FROM command WHERE backend = ? AND state IN ('kept', 'sending') "
+            "AND position > ? ORDER BY position LIMIT ?"
+        )
+        found = self._run(query, (backend, after, limit)).fetchall()
+        renewed = self.renewed
+        return [(position, _WAITING[state], renewed(_decode(payload))) for position, state, payload in found]
 
     def applied(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
         """Applied commands of a backend, oldest first, past position `after`: what a rewind looks at."""
@@ -153,7 +169,7 @@ class Commands:
             yield self._stored(record)
 
     def _stored(self, record: tuple[Any, ...]) -> StoredCommand:
-        position, state, reason, tries, next_try, seq, settled_at, dismissed, theirs, keys, payload = record
+        position, state, reason, tries, next_try, seq, settled_at, dismissed, theirs, keys, cause, payload = record
         return StoredCommand(
             position,
             self.renewed(decode_command(payload)),
@@ -166,6 +182,7 @@ class Commands:
             bool(dismissed),
             msgspec.msgpack.decode(theirs) if theirs is not None else None,
             msgspec.msgpack.decode(keys) if keys is not None else None,
+            cause,
         )
 
 
