@@ -244,7 +244,7 @@ class MongoBackend:
         session = self._begin(client)
         try:
             client[self._database][MARKER].find_one({"_id": ""}, session=session)
-            session.commit_transaction()
+            session.abort_transaction()
         except OperationFailure as fault:
             if fault.code in NO_TRANSACTIONS or "ransaction" in str(fault):
                 return False

@@ -53,6 +53,7 @@ class Documents:
         self.collation = collation
         self.paths = {column.name: path_of(column.source) for column in spec.columns}
         self._readers = {column.name: reader(column) for column in spec.columns}
+        self._by_source = {column.source: column.name for column in spec.columns}
         self.written = {
             column.name: column for column in spec.columns if not (column.generated or DOT in column.source)
         }
@@ -221,6 +222,21 @@ class Documents:
             else:
                 sets[path[0]] = made
         return {name: paths for name, paths in (("$set", sets), ("$unset", unsets)) if paths} or None
+
+    def row_after(self, key: Sequence[Value], before: Row, changes: Document) -> Row | None:
+        """The row of `key` after `changes` (of `plain_assignments`), which holds where it was as `before`; None when
+        that does not say all of it."""
+        row = {**dict(zip(self.spec.key, key, strict=True)), **before}
+        if any(name not in row for name in self.spec.names if name not in self._top(changes)):
+            return None
+        for operator, names in changes.items():
+            for path, value in names.items():
+                name = self._by_source[path]
+                row[name] = self._readers[name](value) if operator == "$set" else None
+        return {name: row[name] for name in self.spec.names}
+
+    def _top(self, changes: Document) -> set[str]:
+        return {self._by_source[path] for names in changes.values() for path in names}
 
     def unchanged(self, document: Document, names: Sequence[str]) -> Document:
         """A condition that these columns hold in the collection what they hold in `document`, type and all."""

@@ -8,14 +8,13 @@ the transaction is begun anew and goes document by document, which tells which.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from brique.backends.faults import away, refused
 from brique.backends.mongodb.documents import Document, Documents, Path
@@ -39,6 +38,30 @@ class Place:
     database: str
     timeout: float
     documents: Callable[[TableSpec], Documents]
+
+
+@dataclass
+class Group:
+    """The operations of a batch on one collection, and where in the batch each of them stands."""
+
+    spec: TableSpec
+    operations: list[Operation] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    updates: int = 0
+    deletes: int = 0
+
+    def add(self, operation: Operation, place: int) -> None:
+        self.operations.append(operation)
+        self.places.append(place)
+        self.updates += isinstance(operation, UpdateOne)
+        self.deletes += isinstance(operation, DeleteOne)
+
+    def locate(self, fault: BackendRefused) -> None:
+        """Say in `fault` which change of the batch it is about."""
+        cause = fault.__cause__
+        told = (cause.details or {}).get("writeErrors") if isinstance(cause, BulkWriteError) else None
+        if told:
+            fault.facts["index"] = self.places[told[0]["index"]]
 
 
 class BaseSession:
@@ -167,45 +190,47 @@ class TransactionSession(BaseSession):
 
     def _together(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied] | None:
         """All changes at once, each on the condition that it finds the old values; None when not all did."""
-        operations: dict[str, list[Operation]] = defaultdict(list)
-        specs: dict[str, TableSpec] = {}
-        wanted: dict[str, tuple[int, int]] = {}
-        keys: list[Row] = []
-        for spec, change in changes:
+        groups: dict[str, Group] = {}
+        done: list[Applied] = []
+        for place, (spec, change) in enumerate(changes):
             documents = self._place.documents(spec)
             made = self._operation(documents, change)
             if made is None:
                 return None
-            operation, key = made
-            operations[documents.name].append(operation)
-            specs[documents.name] = spec
-            updates, deletes = wanted.get(documents.name, (0, 0))
-            is_update, is_delete = isinstance(operation, UpdateOne), isinstance(operation, DeleteOne)
-            wanted[documents.name] = (updates + is_update, deletes + is_delete)
-            keys.append(key)
-        for name, group in operations.items():
-            done = self._write(specs[name], self._bulk(name, group))
-            if (done.matched_count, done.deleted_count) != wanted[name]:
+            group = groups.setdefault(documents.name, Group(spec))
+            group.add(made[0], place)
+            done.append(made[1])
+        for name, group in groups.items():
+            try:
+                told = self._write(group.spec, self._bulk(name, group.operations))
+            except BackendRefused as fault:
+                group.locate(fault)
+                raise
+            if (told.matched_count, told.deleted_count) != (group.updates, group.deletes):
                 return None
-        return [Applied(1, key) for key in keys]
+        return done
 
-    def _bulk(self, name: str, group: list[Operation]) -> Callable[[Client], Any]:
+    def _bulk(self, name: str, operations: list[Operation]) -> Callable[[Client], Any]:
         database, session = self._place.database, self._session
-        return lambda client: client[database][name].bulk_write(group, ordered=True, session=session)
+        return lambda client: client[database][name].bulk_write(operations, ordered=True, session=session)
 
-    def _operation(self, documents: Documents, change: Change) -> tuple[Operation, Row] | None:
-        """A change as one operation with its condition, and the key of a new row; None when it needs a look."""
+    def _operation(self, documents: Documents, change: Change) -> tuple[Operation, Applied] | None:
+        """A change as one operation with its condition, and what it does when that holds; None when it needs a look."""
         if change.before is None:
             made = self._new(documents, change.after or {})
-            return InsertOne(made), documents.key_row(made)
+            return InsertOne(made), Applied(1, documents.key_row(made), documents.row(made), known=True)
         same = documents.same(change.before)
         if same is None or not documents.key_is_id:
             return None
-        where = {**documents.where(documents.spec.key_values(change.key)), **same}
+        key = documents.spec.key_values(change.key)
+        where = {**documents.where(key), **same}
         if change.after is None:
-            return DeleteOne(where), {}
+            return DeleteOne(where), Applied(1, {}, None, known=True)
         changes = documents.plain_assignments(change.before, change.after)
-        return None if changes is None else (UpdateOne(where, changes), {})
+        if changes is None:
+            return None
+        row = documents.row_after(key, change.before, changes)
+        return UpdateOne(where, changes), Applied(1, {}, row, known=row is not None)
 
     def move_watermark(self, stream: str, previous: int, position: int) -> bool:
         self._check()
