@@ -245,6 +245,7 @@ class BackendProcess:
                 was_marked=was_marked,
                 ancestors=[Ancestor(name, last) for name, last in ancestors],
                 adopted=adopted,
+                applied_after=self._applied_after,
             )
 
     def adopt(self) -> None:

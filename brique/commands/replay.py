@@ -110,7 +110,7 @@ class Replay:
 
         Raises BackendAway when the backend goes away on the way: what was reported stands, the rest waits.
         """
-        left, settled = list(waiting), 0
+        left, settled = [self._as_known(item) for item in waiting], 0
         self._held = {}
         self.course.begin(self.rung, keep=goes_on)
         try:
@@ -157,6 +157,11 @@ class Replay:
             self.course.passed(batch.overtaken)
             left = [item for item in left if item.position > last]
         return settled
+
+    def _as_known(self, item: Waiting) -> Waiting:
+        """A claim whose answer was lost may have been noted; that the command was not sent, is known here."""
+        is_unheard = item.state is State.SENDING and item.position in self._unheard
+        return item._replace(state=State.KEPT) if is_unheard else item
 
     # -- claims ------------------------------------------------------------------------------------------------------
 

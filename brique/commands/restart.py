@@ -50,9 +50,11 @@ class Restart:
         was_marked: bool,
         ancestors: Sequence[Ancestor] = (),
         adopted: int = 0,
+        applied_after: Callable[[int], Sequence[int]] = lambda _: (),
     ) -> None:
         """To be called once. `waiting`: what waits, all that may have been sent included; `shown`: the last spool
         position of that moment; `was_marked`: whether what was applied last, was applied with a watermark;
+        `applied_after(position)` lists some positions of applied commands, oldest first, until there are none;
         `ancestors`: the streams that the spool was before it was restored; `adopted`: the mark that a person has
         taken for good. Raises BackendAway, MarkAhead.
         """
@@ -68,7 +70,7 @@ class Restart:
         _, rest = replay.arrived_before(waiting)
         if replay.rung is not Rung.WATERMARK or was_marked or last:
             return
-        self._bring_in_line(rest, waiting[-1].position if waiting else shown)
+        self._bring_in_line(rest, waiting[-1].position if waiting else shown, applied_after)
 
     def _check(self, shown: int, adopted: int) -> None:
         mark = self.replay.marks.position()
@@ -81,8 +83,9 @@ class Restart:
                 last=shown,
             )
 
-    def _bring_in_line(self, rest: Sequence[Waiting], upto: int) -> None:
-        """There was a time without a mark: what may have arrived in it is looked at, and the mark put behind it."""
+    def _bring_in_line(self, rest: Sequence[Waiting], upto: int, applied_after: Callable[[int], Sequence[int]]) -> None:
+        """There was a time without a mark: what may have arrived in it is looked at, and the mark put behind all that
+        was applied; what waits before it counts as overtaken."""
         replay = self.replay
         doubtful = [item for item in rest if item.state is State.SENDING]
         replay.rung = Rung.COMPARE
@@ -90,11 +93,15 @@ class Restart:
             replay.run(doubtful)
         finally:
             replay.rung = Rung.WATERMARK
-        settled = next((item.position - 1 for item in rest if item not in doubtful), upto)
-        if replay.marks.position() < settled:
+        kept = [item.position for item in rest if item not in doubtful]
+        last = kept[0] - 1 if kept else upto
+        while found := applied_after(last):
+            last = found[-1]
+        if replay.marks.position() < last:
+            overtaken = [position for position in kept if position < last]
             with replay.backend.session() as session:
-                replay.marks.move(session, settled, ())
-            replay.marks.moved(settled, ())
+                replay.marks.move(session, last, overtaken)
+            replay.marks.moved(last, overtaken)
 
     def _take_over(self, waiting: Sequence[Waiting], ancestors: Sequence[Ancestor]) -> None:
         """What the streams before this one have done to commands that this spool has in an older state: they were
