@@ -1,11 +1,16 @@
-"""The engine's one writing thread: requests in batches, then jobs, then a step of a load, and so on for ever.
+"""The engine's one place of writing: requests in batches, then jobs, then a step of a load, and so on for ever.
 
-Whoever wants something written hands it over and waits for a future. Commands come first, so that a load of a
-million rows, cut in short steps, holds nobody up; what is queued has a bound, past which callers are told `Busy`.
+Whoever wants something written hands it over and waits. Commands come first, so that a load of a million rows, cut in
+short steps, holds nobody up; what is queued has a bound, past which callers are told `Busy`.
+
+One at a time writes, mostly the writing thread. A thread that can wait (`answer`) and finds nobody writing and nothing
+queued does its own writing at once: alone, it is spared two changes of thread, which take as long as the flush. SQLite
+connections may go from thread to thread as long as only one uses them at a time; who has set `_is_writing` is that one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -16,17 +21,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from brique.commands import Ledger, LedgerAnswer, Request
-from brique.errors import BriqueError, Busy
+from brique.errors import BriqueError, Busy, NoRoom
 from brique.store import Load, Store
 
 log = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 2.0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Asked:
+    """A request in the queue, and who waits for its answer: a thread, or a coroutine of the loop."""
+
     request: Request
-    future: Future[LedgerAnswer]
+    future: Future[LedgerAnswer] | asyncio.Future[LedgerAnswer]
+    loop: asyncio.AbstractEventLoop | None = None
+    answer: LedgerAnswer = None
+    fault: BaseException | None = None
 
 
 @dataclass
@@ -36,7 +46,7 @@ class _Loading:
 
 
 class Writer:
-    """Owns spool and store. `after_batch` is told, in the writing thread, when something was committed."""
+    """Owns spool and store. `after_batch` is told, by who is writing, when something was committed."""
 
     def __init__(
         self, ledger: Ledger, store: Store, *, batch_max: int, queue_max: int, after_batch: Callable[[], None]
@@ -48,6 +58,7 @@ class Writer:
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._loads: deque[_Loading] = deque()
         self._work = threading.Condition()
+        self._is_writing = False
         self._stopping = False
         self._failure: BaseException | None = None
         self.ended = threading.Event()
@@ -58,9 +69,52 @@ class Writer:
 
     def ask(self, request: Request) -> Future[LedgerAnswer]:
         """Put `request` into the next batch. Raises Busy."""
-        asked = _Asked(request, Future())
-        self._put(self._requests, asked)
-        return asked.future
+        future: Future[LedgerAnswer] = Future()
+        self._put(self._requests, _Asked(request, future))
+        return future
+
+    async def ask_soon(self, request: Request) -> LedgerAnswer:
+        """`ask` for a coroutine: the answers of a batch come to its loop together, with one call."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[LedgerAnswer] = loop.create_future()
+        self._put(self._requests, _Asked(request, future, loop))
+        return await future
+
+    def answer(self, request: Request) -> LedgerAnswer:
+        """The answer to `request`, for a thread that can wait: written by itself when nobody else is writing.
+
+        Raises Busy, and the fault that is the answer.
+        """
+        with self._work:
+            self._check_open(self._requests)
+            if self._is_writing or self._requests or self._jobs:
+                asked = _Asked(request, Future())
+                self._requests.append(asked)
+                self._work.notify()
+            else:
+                self._is_writing = True
+                asked = None
+        if asked is not None:
+            assert isinstance(asked.future, Future)
+            return asked.future.result()
+        try:
+            [answer] = self.ledger.handle([request])
+            self._after_batch()
+        except BriqueError:
+            raise
+        except BaseException as fault:
+            log.exception("the writing thread ends")
+            self._failure = fault
+            self.ended.set()
+            raise
+        finally:
+            with self._work:
+                self._is_writing = False
+                if self._requests or self._jobs or self._loads or self._stopping:
+                    self._work.notify()
+        if isinstance(answer, BriqueError):
+            raise answer
+        return answer
 
     def run(self, job: Callable[[], Any]) -> Future[Any]:
         """Run `job` in the writing thread, after the requests that wait now. Raises Busy."""
@@ -76,12 +130,15 @@ class Writer:
 
     def _put(self, queue: deque[Any], item: Any) -> None:
         with self._work:
-            if self._stopping or self._failure is not None:
-                raise Busy("The engine is stopping.", try_this="try again in a moment")
-            if len(queue) >= self.queue_max:
-                raise Busy("Too many writes are waiting for the disk.", try_this="try again in a moment")
+            self._check_open(queue)
             queue.append(item)
             self._work.notify()
+
+    def _check_open(self, queue: deque[Any]) -> None:
+        if self._stopping or self._failure is not None:
+            raise Busy("The engine is stopping.", try_this="try again in a moment")
+        if len(queue) >= self.queue_max:
+            raise Busy("Too many writes are waiting for the disk.", try_this="try again in a moment")
 
     def stop(self) -> None:
         """Take no more, do what was taken (a load is left and starts anew next time), end."""
@@ -110,47 +167,57 @@ class Writer:
     def _turn(self) -> bool:
         """One round: a batch of requests, the jobs, one step of a load. False when it is over."""
         with self._work:
-            if not (self._requests or self._jobs or self._loads):
-                if self._stopping:
+            if self._is_writing or not (self._requests or self._jobs or self._loads):
+                if self._stopping and not self._is_writing:
                     return False
-                if not self._work.wait(_CHECKPOINT_SECONDS):
-                    checkpoint = True
-                else:
+                if self._work.wait(_CHECKPOINT_SECONDS) or self._is_writing:
                     return True
-            else:
-                checkpoint = False
-            count = min(len(self._requests), self.batch_max)
-            batch = [self._requests.popleft() for _ in range(count)]
+            self._is_writing = True
+            batch = [self._requests.popleft() for _ in range(min(len(self._requests), self.batch_max))]
             jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
-        if checkpoint:
-            self.store.checkpoint()
-            return True
+        try:
+            self._write(batch, jobs)
+        finally:
+            with self._work:
+                self._is_writing = False
+        return True
+
+    def _write(self, batch: list[_Asked], jobs: list[tuple[Callable[[], Any], Future[Any]]]) -> None:
         if batch:
             self._handle(batch)
         for job, future in jobs:
             _settle(future, job)
         if self._loads:
             self._step()
+        elif not (batch or jobs):
+            self._checkpoint(self.store.checkpoint)
         if batch or jobs:
             self._after_batch()
-        return True
+            self._checkpoint(self.store.checkpoint_when_long)
+
+    def _checkpoint(self, checkpoint: Callable[[], object]) -> None:
+        """Move the store's log into its file; on a disk without room it stays, and is tried again."""
+        try:
+            checkpoint()
+        except NoRoom as fault:
+            log.info("%s", fault.message)
 
     def _handle(self, batch: list[_Asked]) -> None:
         try:
             answers = self.ledger.handle([asked.request for asked in batch])
-        except BriqueError as fault:
-            for asked in batch:
-                asked.future.set_exception(fault)
-            return
         except BaseException as fault:
             for asked in batch:
-                asked.future.set_exception(fault)
-            raise
+                asked.fault = fault
+            _tell(batch)
+            if not isinstance(fault, BriqueError):
+                raise
+            return
         for asked, answer in zip(batch, answers, strict=True):
             if isinstance(answer, BriqueError):
-                asked.future.set_exception(answer)
+                asked.fault = answer
             else:
-                asked.future.set_result(answer)
+                asked.answer = answer
+        _tell(batch)
 
     def _step(self) -> None:
         loading = self._loads[0]
@@ -168,22 +235,49 @@ class Writer:
             loading.future.set_exception(fault)
             return
         if time.monotonic() - started > 1.0:
-            self.store.checkpoint()
+            self._checkpoint(self.store.checkpoint)
         if not more:
             self._loads.popleft()
-            self.store.checkpoint()
+            self._checkpoint(self.store.checkpoint)
             loading.future.set_result(None)
             self._after_batch()
 
     def _refuse_all(self) -> None:
+        busy = Busy("The engine is restarting.", try_this="try again in a moment")
         with self._work:
-            waiting: list[Future[Any]] = [asked.future for asked in self._requests]
-            waiting += [future for _, future in self._jobs]
+            asked = list(self._requests)
+            waiting: list[Future[Any]] = [future for _, future in self._jobs]
             waiting += [loading.future for loading in self._loads]
             for queue in (self._requests, self._jobs, self._loads):
                 queue.clear()
+        for one in asked:
+            one.fault = busy
+        _tell(asked)
         for future in waiting:
-            future.set_exception(Busy("The engine is restarting.", try_this="try again in a moment"))
+            future.set_exception(busy)
+
+
+def _tell(batch: list[_Asked]) -> None:
+    """Give everybody his answer; coroutines once for each loop, because a call to a loop is a system call."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Asked]] = {}
+    for asked in batch:
+        if asked.loop is None:
+            _deliver([asked])
+        else:
+            loops.setdefault(asked.loop, []).append(asked)
+    for loop, those in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_deliver, those)
+
+
+def _deliver(batch: list[_Asked]) -> None:
+    for asked in batch:
+        if asked.future.done():
+            continue
+        if asked.fault is not None:
+            asked.future.set_exception(asked.fault)
+        else:
+            asked.future.set_result(asked.answer)
 
 
 def _settle(future: Future[Any], job: Callable[[], Any]) -> None:

@@ -52,7 +52,7 @@ class Committer:
         self._call = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
 
-    def keep(self, entry: Entry) -> int:
+    def append(self, entry: Entry) -> int:
         """Keep `entry` for good and return its position; blocks. Raises what `Spool.append` raises."""
         mine = _Waiting(entry)
         if self._join(mine):
@@ -63,8 +63,8 @@ class Committer:
         self._lead()
         return mine.result()
 
-    async def keep_soon(self, entry: Entry) -> int:
-        """`keep` for a coroutine: its loop goes on meanwhile."""
+    async def append_soon(self, entry: Entry) -> int:
+        """`append` for a coroutine: its loop goes on meanwhile."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         if not self._join(_Waiting(entry, future=future)):
             self._call_thread()

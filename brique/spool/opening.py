@@ -16,6 +16,7 @@ import msgspec
 
 from brique.spool import damaged, stream
 from brique.spool.disk import Disk
+from brique.spool.limits import SpoolLimits
 from brique.spool.protocol import Damage
 from brique.spool.recovery import Recovery
 from brique.spool.segment import ASIDE, BESIDE, NotASegment, Segment, first_of
@@ -90,12 +91,12 @@ class Opened:
 
 
 def open_all(
-    disk: Disk, folder: Path, names: Container[str], found: Recovery, *, records_max: int, looking: bool = False
+    disk: Disk, folder: Path, names: Container[str], found: Recovery, limits: SpoolLimits, *, looking: bool = False
 ) -> Opened:
     """Open the segments of `folder`, of the streams `names`; only the newest may be written to.
 
     What cannot be opened is put into `found` and, unless `looking`, set aside. Where the newest cannot be, it may have
-    held `records_max` records, or as many as fit into its size.
+    held as many records as a segment may, or as fit into its size.
     """
     segments: list[Segment] = []
     lost: list[str] = []
@@ -106,10 +107,10 @@ def open_all(
         path = folder / name
         size = disk.size(path) + disk.size(path.with_name(name + "-wal"))
         try:
-            segment = Segment(disk, path, names, sealed=not is_newest, looking=looking)
+            segment = Segment(disk, path, names, sealed=not is_newest, looking=looking, log_pages=limits.log_pages)
         except NotASegment as fault:
             if is_newest and size:
-                beyond = _first(name) + max(size // _ROW_BYTES_MIN, records_max) - 1
+                beyond = _first(name) + max(size // _ROW_BYTES_MIN, limits.segment_records) - 1
             elif is_newest:
                 beyond = _first(name) - 1
                 found.notes.append(f"{name} is empty: the power failed before anything was kept in it")

@@ -41,7 +41,6 @@ CREATE TABLE record(
 CREATE UNIQUE INDEX record_token ON record(token) WHERE token IS NOT NULL;
 CREATE TABLE segment(stream TEXT NOT NULL, compacted_to INTEGER NOT NULL, records INTEGER NOT NULL) STRICT;
 """
-_WAL_PAGES = 1000
 _WAL_BYTES_MAX = 16 * 1024 * 1024
 _BUSY_MS = 5_000
 _ROW_BYTES = 24  # what SQLite and the index add to a record
@@ -124,7 +123,16 @@ class Segment:
     missing from it, by intention.
     """
 
-    def __init__(self, disk: Disk, path: Path, streams: Container[str], *, sealed: bool, looking: bool = False) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        path: Path,
+        streams: Container[str],
+        *,
+        sealed: bool,
+        looking: bool = False,
+        log_pages: int = 1000,
+    ) -> None:
         """Open the segment at `path`, of one of `streams`. `sealed`: nothing more will be written to it; `looking`:
         nothing at all may be changed.
 
@@ -133,6 +141,7 @@ class Segment:
         first = first_of(path.name)
         assert first is not None
         self.disk, self.path, self.first, self.is_sealed, self.is_looking = disk, path, first, sealed, looking
+        self._log_pages = log_pages
         self._held: apsw.Connection | None = None
         self.bytes = self._bytes()
         try:
@@ -161,7 +170,7 @@ class Segment:
         if self._held is not None:
             return self._held
         flags, ending = apsw.SQLITE_OPEN_READWRITE, ""
-        if self.is_sealed and not self.disk.size(self.beside("-wal")):
+        if (self.is_sealed or self.is_looking) and not self.disk.size(self.beside("-wal")):
             flags, ending = apsw.SQLITE_OPEN_READONLY, "?immutable=1"
         elif self.is_looking:
             flags = apsw.SQLITE_OPEN_READONLY
@@ -170,7 +179,7 @@ class Segment:
         try:
             db.set_busy_timeout(_BUSY_MS)
             db.execute(f"PRAGMA cache_size={-256 if self.is_sealed else -8192}; PRAGMA synchronous=FULL")
-            db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}").fetchall()
+            db.execute(f"PRAGMA wal_autocheckpoint={self._log_pages}").fetchall()
             db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES_MAX}").fetchall()
         except BaseException:
             db.close(True)
@@ -231,7 +240,7 @@ class Segment:
 
     def read(self, after: int, limit: int) -> Iterator[Record | Damage]:
         """At most `limit` records past `after`, and damage where there should be some; see the protocol."""
-        upto = self.last if after < self.compacted_to else min(self.last, after + limit)
+        upto = self.last
         expected = max(after + 1, self.first, self.compacted_to + 1)
         try:
             rows: Sequence[Any] = self._db.execute(
@@ -239,7 +248,7 @@ class Segment:
             ).fetchall()
         except FAULTS as fault:
             upto = min(upto, after + max(limit, _SINGLY))
-            rows = self._read_singly(after, upto)
+            rows = self._read_singly(after, upto)[:limit]
             if after < self.compacted_to and not rows:
                 yield self._damage(after + 1, min(upto, self.compacted_to), f"some may be lost: {fault}")
         for row in rows:

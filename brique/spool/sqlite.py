@@ -86,7 +86,7 @@ class SqliteSpool:
         opening.tidy(disk, folder, found)
         known = opening.stream_of(disk, folder, found)
         self._stream = known or Stream(stream.new_name())
-        opened = opening.open_all(disk, folder, self._stream.names, found, records_max=self.limits.segment_records)
+        opened = opening.open_all(disk, folder, self._stream.names, found, self.limits)
         self._sealed, self._last, self._lost = opened.segments, opened.last, opened.lost
         before = self._stream
         self._stream = stream.renamed(disk, folder, before, self.last)
@@ -118,7 +118,7 @@ class SqliteSpool:
 
     def _begin(self, first: int) -> Segment:
         path = segment.create(self._disk, self.folder, first, self._stream.name)
-        return Segment(self._disk, path, {self._stream.name}, sealed=False)
+        return Segment(self._disk, path, {self._stream.name}, sealed=False, log_pages=self.limits.log_pages)
 
     def _sum_up(self) -> None:
         found = self.recovery
@@ -134,8 +134,9 @@ class SqliteSpool:
             damage.position - damage.first + 1 for damage in found.damages if damage is not self._lost
         )
         found.bytes = self.size_bytes()
+        where = {one.path.name: one for one in segments}
         for damage in found.damages:
-            self._note(damage)
+            self._note(damage, where.get(damage.file))
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
@@ -374,8 +375,9 @@ class SqliteSpool:
             return
         self._is_closed = True
         with suppress(OSError):  # read only: it will be said that it was not closed in order
-            if self._in_use:
+            if opening.IN_USE in self._disk.names(self.folder):
                 self._disk.unlink(self.folder / opening.IN_USE)
+                self._disk.flush_folder(self.folder)  # before the log goes, which would look like a loss
         segments = [*self._sealed, self._active] if hasattr(self, "_active") else self._sealed
         for one in segments:
             with suppress(apsw.Error):
@@ -394,7 +396,7 @@ def check_spool(folder: Path, *, disk: Disk | None = None) -> Recovery:
     known = stream.load(disk, folder)
     names = known.names if known is not None else opening.any_name()
     found.was_closed = opening.IN_USE not in disk.names(folder)
-    opened = opening.open_all(disk, folder, names, found, records_max=0, looking=True)
+    opened = opening.open_all(disk, folder, names, found, SpoolLimits(), looking=True)
     if opened.lost is not None:
         found.damages.append(opened.lost)
     for one in opened.segments:
