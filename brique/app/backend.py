@@ -9,6 +9,8 @@ as down after its timeout; the breaker says when to try it again.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import logging
 import os
@@ -22,6 +24,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from brique.app.ahead import Ahead, Window
 from brique.app.intranet import Declared
 from brique.app.refreshing import Refreshing
 from brique.app.reporting import AtOnce, Reporting
@@ -38,6 +41,7 @@ from brique.store import Reader
 
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
+_STATES = {state.value: state for state in State}
 _ENGINE_PAUSE_SECONDS = 0.25
 _REWIND_CHUNK = 5_000
 _IN_DOUBT_MAX = 100_000
@@ -92,6 +96,8 @@ class BackendProcess:
         self.replay: Replay | None = None
         self.notes = FileNotes(settings.data / f"replay-{name}.db")
         self.reports: Reporting | AtOnce = Reporting(self._tell, name=name) if beside else AtOnce(self._tell)
+        self.ahead_reader = Reader(settings.data / "store.db", declared.specs)
+        self.ahead = Ahead(self._window, name=name)
         self._is_begun = False
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -163,8 +169,10 @@ class BackendProcess:
             self.refreshing.join()
             self.refreshing.refresher.close()
             self.guard.stop()
+            self.ahead.stop()
             self.reports.stop()
             self.notes.close()
+            self.ahead_reader.close()
             self.backend.close()
             self.reader.close()
 
@@ -265,8 +273,7 @@ class BackendProcess:
 
     def _waiting(self, limit: int, after: int = 0) -> list[Waiting]:
         """What waits for this backend past position `after`, oldest first."""
-        found = self.reader.pending_for(self.name, limit, after)
-        return [Waiting(item.position, item.state, item.command) for item in found]
+        return list(itertools.starmap(Waiting, self.reader.to_send(self.name, limit, after)))
 
     def _applied_after(self, position: int) -> list[int]:
         return [item.position for item in self.reader.applied_for(self.name, _REWIND_CHUNK, position)]
@@ -290,22 +297,36 @@ class BackendProcess:
             self._say(state=str(self.breaker.health), last_error="")
 
     def _replay(self) -> None:
-        """Send all that may be sent, a window at a time; the next window is read while one is sent."""
+        """Send all that may be sent, a window at a time; the next windows are read and claimed meanwhile."""
         assert self.replay is not None
         self.reports.flush()
-        seconds = self.seconds + 0.01 * self.settings.replay_batch_max
-        size = self.settings.replay_batch_max * (WINDOW if self.replay.rung is Rung.WATERMARK else 1)
-        after = 0
+        seconds = self.settings.backend_timeout_seconds + 0.01 * self.settings.replay_batch_max
+        windows, first = self.ahead.windows(), True
         try:
-            while not self._stopped.is_set():
-                waiting = self._waiting(size, after)
-                if not waiting:
+            for window in windows:
+                with self._timed(seconds), _without_gc():
+                    self.replay.run(window.waiting, claimed=window.claimed, goes_on=not first)
+                first = False
+                if self._stopped.is_set():
                     break
-                with self._timed(seconds):
-                    self.replay.run(waiting, goes_on=after > 0)
-                after = waiting[-1].position
         finally:
+            left = [position for position, state in self.ahead.drop().items() if state is State.KEPT]
             self.reports.flush()
+            if left:
+                self.release(left, "", for_good=False)
+
+    def _window(self, after: int) -> Window:
+        """The next window; claimed when it is full, so that there is a backlog. In the thread that looks ahead."""
+        assert self.replay is not None
+        marked = self.replay.rung is Rung.WATERMARK
+        size = self.settings.replay_batch_max * (WINDOW if marked else 1)
+        waiting = list(itertools.starmap(Waiting, self.ahead_reader.to_send(self.name, size, after)))
+        last = waiting[-1].position if waiting else 0
+        if not marked or len(waiting) < size:
+            return Window(waiting, {}, last)
+        answer = self.channel.call("claim", {"positions": [item.position for item in waiting], "for_good": False})
+        claimed = {position: _STATES[state] for position, state in answer["waiting"]}
+        return Window([item for item in waiting if item.position in claimed], claimed, last)
 
     def _failed(self, fault: BriqueError) -> None:
         changed = self.breaker.failed(fault.message)
@@ -334,7 +355,7 @@ class BackendProcess:
         payload = {"positions": [position for position, _ in waiting], "for_good": for_good}
         with self.guard.pause():
             answer = self.channel.call("claim", payload)
-        return {position: State(state) for position, state in answer["waiting"]}
+        return {position: _STATES[state] for position, state in answer["waiting"]}
 
     def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
         """Give back what was claimed and has not arrived."""
@@ -374,6 +395,18 @@ class BackendProcess:
                 if self._stopped.is_set():
                     raise
                 self._stopped.wait(_ENGINE_PAUSE_SECONDS)
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Thousands of commands come and go without a cycle among them: looking for cycles would cost a quarter."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _stage_folder(data: Path, name: str) -> Path:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from brique.commands import Report
 from brique.errors import BriqueError
 
-ON_THE_WAY_MAX = 50_000
-"""Commands whose reports may be on their way at once: some tens of megabytes."""
+ON_THE_WAY_MAX = 100_000
+"""Commands whose reports may be on their way at once: some sixty megabytes of small rows."""
 
 
 class Reporting:

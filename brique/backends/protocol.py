@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from brique.schema import Catalogue, Change, Effect, Row, TableSpec, Value
 
@@ -63,8 +63,7 @@ class Prepared:
     abilities: Abilities = Abilities()
 
 
-@dataclass(frozen=True)
-class Applied:
+class Applied(NamedTuple):
     """What one change did: rows changed (0: the row is gone or not as the author saw it) and, for an insert, the key
     columns as the backend has them. `known`: the backend has said in the same breath how the row stands after it
     (`row`; None: it is gone), so that it need not be read again."""

@@ -7,6 +7,7 @@ in conflict or withdrawn is refused, with a reason that names that one.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,8 @@ class Course:
         within: set[str] = set()
         rows: set[Row] = set()
         marked = self.rung is Rung.WATERMARK
-        for item in left:
+        last = self._at_once(left, count, batch, within) if marked else 0
+        for item in itertools.islice(left, last, None):
             if len(batch.items) >= count:
                 break
             verdict = self._judge(item, within, waits)
@@ -122,6 +124,25 @@ class Course:
         last = batch.items[-1].position if batch.items else 0
         batch.overtaken = [item for item in batch.overtaken if item.position < last]
         return batch
+
+    def _at_once(self, left: Sequence[Waiting], count: int, batch: Batch, within: set[str]) -> int:
+        """Take what nothing can stand against, from the start of `left`: nothing waits, and it builds on nothing."""
+        if self._behind.rows or self._behind.receipts:
+            return 0
+        taken, specs = 0, self.specs
+        for item in itertools.islice(left, count):
+            command = item.command
+            if command.after or self._alone(item) or self._is_resting(item.position) or self._allowed(command):
+                break
+            if any(
+                change.table not in specs or change.key.startswith(PENDING) or specs[change.table].reference_of
+                for change in command.changes
+            ):
+                break
+            within.add(command.id)
+            taken += 1
+        batch.items.extend(left[:taken])
+        return taken
 
     def is_fragile(self, item: Waiting) -> bool:
         """Whether nothing in the backend could tell if the command has arrived: neither mark nor guard, and it makes a

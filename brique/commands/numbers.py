@@ -112,6 +112,8 @@ class Numbers:
 
 
 def _needs_numbers(change: Change, spec: TableSpec) -> bool:
+    if not spec.reference_of and not change.key.startswith(PENDING):
+        return False
     if change.key.startswith(PENDING) and change.before is not None:
         return True
     for name in spec.reference_of:

@@ -60,7 +60,7 @@ class Pace:
 
     def is_odd(self, position: int) -> bool:
         """Whether it has been tried alone: it is tried alone again."""
-        return position in self._rests
+        return bool(self._rests) and position in self._rests
 
     def over(self, position: int) -> None:
         """The command has settled."""

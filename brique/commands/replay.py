@@ -36,7 +36,7 @@ from brique.commands.marks import Marks
 from brique.commands.notes import MemoryNotes, Notes
 from brique.commands.numbers import Numbers
 from brique.commands.pace import Pace
-from brique.commands.report import Outcome, Report
+from brique.commands.report import Outcome, Report, in_parts
 from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
 from brique.errors import BackendAway, BackendRefused, Busy, EngineAway, NoRoom
@@ -99,25 +99,33 @@ class Replay:
         """What was found to have settled while the marks were brought in line."""
         self._held: dict[int, State] = {}
         self._unheard: set[int] = set()
+        self._resting: set[int] = set()
+        """What was claimed in the last run and had to wait in the end: it is claimed again when it is sent."""
 
     @property
     def _is_marked(self) -> bool:
         return self.rung is Rung.WATERMARK
 
-    def run(self, waiting: Sequence[Waiting], *, goes_on: bool = False) -> int:
+    def run(
+        self, waiting: Sequence[Waiting], *, claimed: Mapping[int, State] | None = None, goes_on: bool = False
+    ) -> int:
         """Send `waiting` (in spool order) and report what became of each; how many settled. Those that have to wait
-        for something are left alone. `goes_on`: these come behind those of the run before.
+        for something are left alone. `claimed`: those that are claimed already; `goes_on`: these come behind those of
+        the run before.
 
         Raises BackendAway when the backend goes away on the way: what was reported stands, the rest waits.
         """
         left, settled = [self._as_known(item) for item in waiting], 0
-        self._held = {}
+        self._held = dict(claimed or {})
         self.course.begin(self.rung, keep=goes_on)
         try:
             if self._is_marked:
                 arrived, left = self._arrived(left)
                 settled = len(arrived)
-            return settled + self._work(left)
+            settled += self._work(left)
+            self._resting = set(self._held)
+            self._release("")
+            return settled
         except BackendAway as fault:
             self.marks.doubt()
             self._release(fault.message)
@@ -168,11 +176,10 @@ class Replay:
     def _claimed(self, batch: Batch, left: list[Waiting]) -> Batch:
         """`batch` without what does not wait any more, which also leaves `left`. With a mark all that may be sent is
         claimed at once; without, a claim says that it may have arrived, and only what is sent next is claimed."""
-        wanted = left if self._is_marked else batch.items
-        overtaken = {item.position for item in batch.overtaken}
-        new = [item for item in wanted if item.position not in self._held and item.position not in overtaken]
-        if not new or not batch.items:
+        if all(item.position in self._held for item in batch.items):
             return batch
+        wanted = left if self._is_marked and not batch.overtaken and not self._resting else batch.items
+        new = [item for item in wanted if item.position not in self._held]
         # An engine that dies over the claim may have noted it all the same: these were not sent, as is known here.
         self._unheard |= {item.position for item in new if item.state is State.KEPT}
         asked = [(item.position, item.state) for item in new]
@@ -294,7 +301,8 @@ class Replay:
                 raise
             return
         shown = [item.position for item in items if not _is_unnumbered(item, sent)]
-        tell(Report(self.backend.name, outcomes=outcomes, rows=rows, shown=shown))
+        for part in in_parts(Report(self.backend.name, outcomes=outcomes, rows=rows, shown=shown), items):
+            tell(part)
 
     def _settle(self, item: Waiting, outcome: Outcome) -> None:
         """Report a command that was not applied; its rows are read again, so that the copy shows the truth."""

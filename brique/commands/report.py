@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from brique.commands.waiting import Waiting
 from brique.schema import Row, State
+
+PART_MAX = 1_000
+"""Commands in one report."""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,6 +37,26 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     outcomes: list[Outcome] = []
     rows: dict[str, dict[str, Row | None]] = {}
     shown: list[int] = []
+
+
+def in_parts(report: Report, items: Sequence[Waiting]) -> list[Report]:
+    """`report`, about `items`, in parts of up to `PART_MAX` commands, each with the rows of its commands: between two
+    of them the engine has time for others."""
+    if len(items) <= PART_MAX:
+        return [report]
+    found, shown = [], set(report.shown)
+    for at in range(0, len(items), PART_MAX):
+        outcomes = report.outcomes[at : at + PART_MAX]
+        rows: dict[str, dict[str, Row | None]] = {}
+        for item, outcome in zip(items[at : at + PART_MAX], outcomes, strict=True):
+            for change in item.command.changes:
+                there = report.rows.get(change.table, {})
+                key = outcome.keys.get(change.key, change.key)
+                if key in there:
+                    rows.setdefault(change.table, {})[key] = there[key]
+        parted = [outcome.position for outcome in outcomes if outcome.position in shown]
+        found.append(Report(report.backend, outcomes=outcomes, rows=rows, shown=parted))
+    return found
 
 
 def to_payload(report: Report) -> dict[str, Any]:

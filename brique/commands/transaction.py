@@ -69,6 +69,9 @@ class Work:
     def together(self, session: Session, batch: Sequence[Waiting], sent: Sent) -> None:
         """All of `batch`, in as few calls as its numbers and effects allow. Raises Suspect."""
         flat = [(index, item, change) for index, item in enumerate(batch) for change in item.command.changes]
+        if not any(change.key.startswith(PENDING) or item.command.effects for _, item, change in flat):
+            self._apply(session, flat, sent)
+            return
         barriers = {index: len(item.command.changes) for index, item in enumerate(batch) if item.command.effects}
         steps = levels([entry[2] for entry in flat], [entry[0] for entry in flat], barriers, self.specs)
         if barriers:
@@ -127,7 +130,6 @@ class Work:
         for (index, item, original), (spec, change), result in zip(entries, wanted, results, strict=True):
             if not result.rows:
                 raise Suspect(index)
-            sent.done += 1
             key = change.key
             if change.before is None:
                 key = spec.key_of({**(change.after or {}), **result.key}) if result.key else key
@@ -140,6 +142,7 @@ class Work:
                     touched.discard(key)
             else:
                 sent.touch(change.table, key)
+        sent.done += len(entries)
 
     def _give(self, sent: Sent, item: Waiting, change: Change, key: str) -> None:
         sent.keys.setdefault(item.position, {})[change.key] = key

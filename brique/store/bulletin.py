@@ -9,7 +9,7 @@ from typing import Any
 
 from brique.clock import unstamp
 from brique.errors import BriqueError
-from brique.schema import Row, State, Value
+from brique.schema import Command, Row, State, Value
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, StoredCommand
@@ -135,6 +135,11 @@ class Bulletin(Snapshots):
         """Commands of a backend that are not settled, oldest first, past a position."""
         with self.snapshot():
             return Commands(self._db).waiting(backend, limit, after)
+
+    def to_send(self, backend: str, limit: int, after: int = 0) -> list[tuple[int, State, Command]]:
+        """Position, state and command of what `pending_for` tells: a third of its cost."""
+        with self.snapshot():
+            return Commands(self._db).to_send(backend, limit, after)
 
     def applied_for(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
         """Applied commands of a backend, oldest first, past a position."""

@@ -147,6 +147,35 @@ class TableRows:
         mark = parameters.add(self.raw(column, value))
         return f"{mark}::numeric::money" if self._type(column) == "money" else mark
 
+    def quoted(self, column: Column) -> str:
+        return self._quoted[column.name]
+
+    def is_text(self, column: Column) -> bool:
+        """Whether it is compared by its bytes, whatever the collation."""
+        return self._natural[column.name] is Kind.TEXT
+
+    @property
+    def outputs(self) -> str:
+        """All columns of `t`, as `parsed` reads them."""
+        return self._outputs(self.spec.columns)
+
+    def texts(self, column: Column, values: Sequence[Value]) -> list[str | None] | None:
+        """Store values of one column as the texts that the server reads; None when one of them has no text.
+        Raises BackendRefused, as `raw`."""
+        write, found = self._writers[column.name], list[str | None]()
+        for value in values:
+            written = literal(write, value)
+            if isinstance(written, bytes):
+                return None
+            if written is not None and ("\x00" in written or not _is_whole(written)):
+                self.raw(column, value)
+            found.append(written)
+        return found
+
+    def type_name(self, column: Column) -> str:
+        """What the server calls the column's type, without its length."""
+        return self._type(column)
+
     def _type(self, column: Column) -> str:
         return self._actual[column.source].type.name
 
@@ -183,6 +212,11 @@ class TableRows:
     def holds(self, now: Row | None, before: Row) -> bool:
         """Whether the row `now` shows what `before` says, as brique shows it."""
         return now is not None and all(now.get(name) == value for name, value in before.items() if name in self.written)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it has no half of a character."""
+    return text.isascii() or not _is_dirty(text)
 
 
 def _ways(column: Column, value: Value) -> list[Value]:

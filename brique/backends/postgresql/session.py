@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from brique.backends.faults import away, refused
+from brique.backends.postgresql.batches import RUN_MIN, Run
 from brique.backends.postgresql.catalogue import quoted, run, texts
 from brique.backends.postgresql.faults import LOST
 from brique.backends.postgresql.line import Line
 from brique.backends.postgresql.procedures import call
 from brique.backends.postgresql.rows import Parameters, Raw, TableRows, load
 from brique.backends.protocol import Applied, Tag
+from brique.errors import BackendRefused
 from brique.schema import Change, Effect, Row, TableSpec, Value
 
 SEVERAL_ROWS = "The key {key} of {table} stands in {rows} rows: none of them was changed."
 LEFT_ALONE = "The database left the row as it was: a trigger or rule says no."
-RUN_MAX = 1_000
+RUN_MAX = 5_000
 """Changes sent before their answers are read."""
+Shape = tuple[str, tuple[str, ...] | None, tuple[str, ...] | None]
+"""Table, names of `before` and of `after`."""
+_LOUD = (
+    "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass({table}) AND NOT tgisinternal) "
+    "OR EXISTS (SELECT 1 FROM pg_rewrite WHERE ev_class = to_regclass({table}) AND ev_type <> '1')"
+)
 
 
 class PostgresSession:
@@ -28,6 +36,8 @@ class PostgresSession:
         self._marker = marker
         self._opened = opened
         self._tables: dict[str, TableRows] = {}
+        self._runs: dict[Shape, Run] = {}
+        self._quiet: dict[str, bool] = {}
 
     def _check(self) -> None:
         if not self._line.is_open or self._line.opened != self._opened:
@@ -108,43 +118,107 @@ class PostgresSession:
     def apply(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
         done: list[Applied] = []
         while len(done) < len(changes):
-            done += self._apply_run(changes[len(done) : len(done) + RUN_MAX])
+            self._check()
+            at = len(done)
+            shape = _shape(changes[at][1])
+            end = at + 1
+            while end < len(changes) and end - at < RUN_MAX and _shape(changes[end][1]) == shape:
+                end += 1
+            try:
+                done += self._apply_run(changes[at:end])
+            except BackendRefused as fault:
+                index = fault.facts.get("index")
+                if isinstance(index, int):
+                    fault.facts["index"] = at + index
+                elif end - at == 1:
+                    fault.facts["index"] = at
+                raise
         return done
 
     def _apply_run(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
-        """Send a run of changes with the same statement and different keys together; what each of them did."""
-        run: list[tuple[TableRows, Change, Parameters]] = []
-        statement, keys = "", set()
-        for spec, change in changes:
-            self._check()
-            rows = self._rows(spec)
+        """Changes of one shape, sent together; what each of them did."""
+        spec = changes[0][0]
+        plain = [change for _, change in changes]
+        keys = {change.key for change in plain}
+        if len(plain) >= RUN_MIN and len(keys) == len(plain):
+            run = self._run_like(spec, plain[0])
+            arrays = run.arrays(plain) if run.can else None
+            if arrays is not None:
+                return self._unnested(run, plain, arrays)
+        return self._one_by_one(spec, plain)
+
+    def _run_like(self, spec: TableSpec, change: Change) -> Run:
+        shape = _shape(change)
+        run = self._runs.get(shape)
+        if run is None:
+            run = self._runs[shape] = Run(self._rows(spec), change)
+        return run
+
+    def _unnested(self, unnested: Run, changes: Sequence[Change], arrays: Sequence[Raw | None]) -> list[Applied]:
+        with self._line.call(self._timeout) as connection:
+            back = texts(run(connection, unnested.sql, arrays))
+        found = unnested.applied(changes, back, is_quiet=self._is_quiet(unnested.spec))
+        return [self._settled(unnested.spec, change, applied) for change, applied in zip(changes, found, strict=True)]
+
+    def _settled(self, spec: TableSpec, change: Change, applied: Applied) -> Applied:
+        """`applied`, after a second look at a change that found nothing: a value may be written in an unusual way."""
+        if applied.rows == 1:
+            return applied
+        if change.before is None:
+            raise refused(LEFT_ALONE)
+        key = spec.key_values(change.key)
+        return Applied(self._checked(self._rows(spec), key, change.before, change.after, applied.rows), {})
+
+    def _is_quiet(self, spec: TableSpec) -> bool:
+        """Whether nothing changes a row of the table after a statement has returned it."""
+        found = self._quiet.get(spec.name)
+        if found is None:
             parameters = Parameters()
-            sql = _statement(rows, parameters, change)
-            if (run and sql != statement) or change.key in keys:
-                break
-            statement = sql
-            keys.add(change.key)
-            run.append((rows, change, parameters))
-        if not statement:
-            rows, change, _ = run[0]
-            key = rows.spec.key_values(change.key)
-            return [Applied(self.update(rows.spec, key, change.before or {}, change.after or {}), {})]
-        return [
-            self._outcome(rows, change, *result)
-            for (rows, change, _), result in zip(run, self._send(statement, run), strict=True)
-        ]
+            table = parameters.add(Raw(self._rows(spec).table.encode()))
+            _, rows = self._run(_LOUD.format(table=table), parameters)
+            found = self._quiet[spec.name] = rows[0][0] == "f"
+        return found
+
+    def _one_by_one(self, spec: TableSpec, changes: Sequence[Change]) -> list[Applied]:
+        """Changes of one shape, each a statement, sent without waiting in between while statement and key allow it."""
+        rows = self._rows(spec)
+        done: list[Applied] = []
+        while len(done) < len(changes):
+            run: list[tuple[TableRows, Change, Parameters]] = []
+            statement, keys = "", set()
+            for change in changes[len(done) :]:
+                parameters = Parameters()
+                sql = _statement(rows, parameters, change)
+                if (run and sql != statement) or change.key in keys:
+                    break
+                statement = sql
+                keys.add(change.key)
+                run.append((rows, change, parameters))
+            if not statement:
+                _, change, _ = run[0]
+                key = rows.spec.key_values(change.key)
+                done.append(Applied(self.update(rows.spec, key, change.before or {}, change.after or {}), {}))
+                continue
+            results = self._send(statement, run, len(done))
+            done += [self._outcome(rows, entry[1], *result) for entry, result in zip(run, results, strict=True)]
+        return done
 
     def _send(
-        self, statement: str, run: Sequence[tuple[TableRows, Change, Parameters]]
+        self, statement: str, run: Sequence[tuple[TableRows, Change, Parameters]], at: int
     ) -> list[tuple[int, list[list[str | None]]]]:
-        with self._line.call(self._timeout) as connection:
-            cursor = connection.cursor()
-            cursor.executemany(statement.encode(), [parameters.values for _, _, parameters in run], returning=True)
-            results = []
-            for _ in run:
-                results.append((cursor.rowcount, texts(cursor) if cursor.description else []))
-                cursor.nextset()
-            return results
+        results: list[tuple[int, list[list[str | None]]]] = []
+        try:
+            with self._line.call(self._timeout) as connection:
+                cursor = connection.cursor()
+                cursor.executemany(statement.encode(), [parameters.values for _, _, parameters in run], returning=True)
+                for _ in run:
+                    results.append((cursor.rowcount, texts(cursor) if cursor.description else []))
+                    cursor.nextset()
+        except BackendRefused as fault:
+            if len(run) == 1:
+                fault.facts["index"] = at
+            raise
+        return results
 
     def _outcome(self, rows: TableRows, change: Change, changed: int, back: list[list[str | None]]) -> Applied:
         if change.before is None:
@@ -167,6 +241,12 @@ class PostgresSession:
             sql = f"INSERT INTO {self._marker} (stream, position) VALUES ({name}, {new}) ON CONFLICT DO NOTHING"  # noqa: S608
             changed, _ = self._run(sql, parameters)
         return changed == 1
+
+
+def _shape(change: Change) -> Shape:
+    """What has the same shape has the same statement."""
+    before, after = change.before, change.after
+    return change.table, None if before is None else tuple(before), None if after is None else tuple(after)
 
 
 def _statement(rows: TableRows, parameters: Parameters, change: Change) -> str:

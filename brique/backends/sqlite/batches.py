@@ -60,24 +60,32 @@ class Statement:
         start = f"DELETE FROM {table}" if self.is_delete else to  # noqa: S608
         return f"{start} WHERE {' AND '.join(where)} RETURNING {back}"
 
-    def values(self, change: Change, place: int) -> tuple[Value, ...] | None:
-        """The values of one change; None when its key may be written in several ways."""
-        found: list[Value] = []
-        after = change.after
+    def values(self, changes: Sequence[Change]) -> list[tuple[Value, ...]] | None:
+        """The values of each change, made column by column; None when a key may be written in several ways."""
+        columns: list[Sequence[Value]] = []
         for name, _, convert in self._after:
-            value = after[name]  # type: ignore[index]  # of this shape: it has the name
-            found.append(value if convert is None else convert(value))
+            cells = [change.after[name] for change in changes]  # type: ignore[index]  # of this shape
+            columns.append(cells if convert is None else list(map(convert, cells)))
         if not self.is_insert:
-            for convert, value in zip(self._key, self.spec.key_values(change.key), strict=True):
-                if convert is not None or not _is_plain(value):
-                    return None
-                found.append(value)
-            before = change.before
+            keys = self._keys(changes)
+            if keys is None:
+                return None
+            columns += keys
             for name, _, convert in self._before:
-                value = before[name]  # type: ignore[index]  # of this shape: it has the name
-                found.append(value if convert is None else convert(value))
-        found.append(place)
-        return tuple(found)
+                cells = [change.before[name] for change in changes]  # type: ignore[index]  # of this shape
+                columns.append(cells if convert is None else list(map(convert, cells)))
+        return list(zip(*columns, range(len(changes)), strict=True))
+
+    def _keys(self, changes: Sequence[Change]) -> list[Sequence[Value]] | None:
+        if any(convert is not None for convert in self._key):
+            return None
+        if len(self._key) == 1 and self.spec.key_columns[0].kind is Kind.INTEGER:
+            try:
+                return [[int(change.key) for change in changes]]
+            except ValueError:
+                return None
+        columns = list(zip(*[self.spec.key_values(change.key) for change in changes], strict=True))
+        return columns if all(_is_plain(value) for column in columns for value in column) else None  # type: ignore[return-value]
 
     def applied(self, back: list[tuple[Value, ...]], count: int) -> list[Applied | None]:
         """What each change of the run did; None for one that changed nothing."""
@@ -97,7 +105,7 @@ class Statement:
             if earlier is not None:
                 found[place] = Applied(earlier.rows + 1, {})
             elif self.is_quiet:
-                found[place] = Applied(1, key, row, known=True)
+                found[place] = Applied(1, key, row, True)
             else:
                 found[place] = Applied(1, key)
         return found
@@ -129,8 +137,8 @@ class Batches:
             while end < len(changes) and shape_of(changes[end][1]) == shape:
                 end += 1
             run = changes[at:end]
-            values = [statement.values(change, place) for place, (_, change) in enumerate(run)]
-            if statement.can_batch and None not in values:
+            values = statement.values([change for _, change in run]) if statement.can_batch else None
+            if values is not None:
                 done += self._run(connection, statement, run, values, at)
             else:
                 done += [self._single(spec, change, at + place) for place, (spec, change) in enumerate(run)]
