@@ -92,7 +92,7 @@ def test_a_declaration_that_would_lose_rows_does_not_start(tmp_path: Path) -> No
     with pytest.raises(BadConfiguration, match="text was kept as TEXT"), running(second, tmp_path / "data"):
         pass
     with running(first, tmp_path / "data") as site:
-        assert site.ask("GET", "/api/tables/note/1").json()["row"]["text"] == "kept"
+        assert site.ask("GET", "/api/tables/note/1").json()["text"] == "kept"
 
 
 def test_a_file_that_is_gone_stops_the_start_instead_of_beginning_empty(tmp_path: Path) -> None:
