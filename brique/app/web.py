@@ -226,7 +226,7 @@ class Web:
             processes=processes_of(data),
             samples=read_samples(data / "metrics"),
             disk_free_bytes=shutil.disk_usage(data).free,
-            spool_bytes=_size(data, "spool.db"),
+            spool_bytes=sum(_size(data / "spool", file.name) for file in (data / "spool").glob("*.db")),
             store_bytes=_size(data, "store.db"),
             errors=[] if self.observed is None else self.observed.errors.recent(20),
             version=version("brique"),
