@@ -19,9 +19,14 @@ import msgspec
 
 from brique import errors
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, 2)
+"""1 had the spool in one file."""
 FOLDER = "brique-backup"
 MANIFEST = "manifest.json"
+SPOOL = "spool"
+RESTORED = "restored"
+"""In the folder of the spool: the mark that makes it take a new name; see brique.spool."""
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -77,7 +82,7 @@ def read_manifest(path: Path, content: bytes) -> BackupReport:
         manifest = msgspec.json.decode(content, type=_Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadBackup(f"The manifest of {path} cannot be read: {error}") from error
-    if manifest.format != FORMAT:
+    if manifest.format not in _FORMATS:
         raise BadBackup(
             f"{path} was made by another brique ({manifest.brique}, format {manifest.format})",
             try_this=f"Restore it with brique {manifest.brique}.",

@@ -6,7 +6,10 @@ A command is in the spool before it is in the store. So whatever the store's sna
 knows too, and the engine, when it starts on what was restored, brings the store up to the spool as after any crash.
 The other way round the store could show commands that the journal had never heard of.
 
-Not in it: sockets, locks, figures of processes, half-done refreshes. They are made anew.
+The spool is a folder of segments, of which only the newest is written to. They are opened from the oldest to the
+newest, and the newest again when the list of them has changed meanwhile: one was forgotten, or a new one was begun.
+
+Not in it: sockets, locks, figures of processes, half-done refreshes, what the spool has set aside as damaged.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 
@@ -27,6 +31,7 @@ from brique.clock import Clock, SystemClock, stamp
 from brique.deploy.archive import (
     FOLDER,
     MANIFEST,
+    SPOOL,
     BackupReport,
     FileRecord,
     check_database,
@@ -42,6 +47,7 @@ _LAST = ("store.db", "spool.db")  # in this order, after all others
 _LEFT_OUT = (".sock", ".lock", "-wal", "-shm", "-journal", ".aside", ".tar.gz")
 _TRANSIENT = ("changes-",)
 _BUSY_MS = 10_000
+_SPOOL_TRIES = 100
 _PAGES_A_STEP = 4096
 _SUFFIX = ".tar.gz"
 _ROOM_BYTES = 16 * 1024 * 1024  # beside the largest database, which is copied before it is packed
@@ -62,15 +68,21 @@ def backup(data: Path, target: Path, *, check: bool = True, clock: Clock | None 
     made_at = stamp((clock or SystemClock()).now())
     final = _final_path(target, made_at)
     databases, others = _files_of(data)
-    _check_room(databases, final.parent)
+    _check_room([*databases, *_segments(data)], final.parent)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=final.parent) as aside_name:
         aside = Path(aside_name)
         packed = aside / "archive"
         with packed.open("xb") as raw:
             os.fchmod(raw.fileno(), 0o600)
-            with _snapshots(databases) as sources, tarfile.open(fileobj=raw, mode="w:gz", compresslevel=4) as archive:
-                records = [_pack_database(archive, path, source, aside, check=check) for path, source in sources]
-                records += [_pack(archive, path, path.name, database=False) for path in others]
+            with (
+                _snapshots(databases, data) as sources,
+                tarfile.open(fileobj=raw, mode="w:gz", compresslevel=4) as archive,
+            ):
+                records = [
+                    _pack_database(archive, path, _name_of(path, data), source, aside, check=check)
+                    for path, source in sources
+                ]
+                records += [_pack(archive, path, _name_of(path, data), database=False) for path in others]
                 manifest = write_manifest(made_at, records)
                 _add(archive, MANIFEST, io.BytesIO(manifest), len(manifest))
             flush_file(raw)
@@ -113,10 +125,21 @@ def _files_of(data: Path) -> tuple[list[Path], list[Path]]:
         if not path.name.startswith((".", *_TRANSIENT)) and not path.name.endswith(_LEFT_OUT) and is_plain_file(path)
     ]
     databases = [path for path in kept if path.suffix == ".db"]
-    if not databases:
+    if not databases and not _segments(data):
         raise errors.BadConfiguration(f"{data} holds no data of brique", try_this="Name the folder with --data.")
     databases.sort(key=lambda path: (_LAST.index(path.name) + 1 if path.name in _LAST else 0, path.name))
-    return databases, [path for path in kept if path.suffix != ".db"]
+    others = [path for path in kept if path.suffix != ".db"]
+    stream = data / SPOOL / "stream"
+    return databases, [*others, stream] if stream.exists() else others
+
+
+def _segments(data: Path) -> list[Path]:
+    """The segments of the spool, oldest first."""
+    return sorted(path for path in (data / SPOOL).glob("*.db") if path.stem.isdecimal() and is_plain_file(path))
+
+
+def _name_of(path: Path, data: Path) -> str:
+    return path.relative_to(data).as_posix()
 
 
 def _check_room(databases: list[Path], folder: Path) -> None:
@@ -136,22 +159,55 @@ def _size_of_log(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _snapshots(databases: list[Path]) -> Iterator[list[tuple[Path, apsw.Connection]]]:
-    """Each database with a connection that sees it as it is now, and goes on seeing it so."""
+def _snapshots(databases: list[Path], data: Path) -> Iterator[list[tuple[Path, apsw.Connection]]]:
+    """Each database with a connection that sees it as it is now, and goes on seeing it so; the segments last."""
     opened: list[tuple[Path, apsw.Connection]] = []
+    segments: list[tuple[Path, apsw.Connection]] = []
     try:
         for path in databases:
             opened.append((path, _open(path)))
         for path, connection in opened:
             _look(path, connection)
-        yield opened
+        for _ in range(_SPOOL_TRIES):
+            if _open_segments(data, segments):
+                break
+        else:
+            raise errors.Busy("The spool's segments change all the time", try_this="Try again in a moment.")
+        yield [*opened, *segments]
     finally:
-        for _, connection in opened:
+        for _, connection in (*opened, *segments):
             connection.close(True)
 
 
-def _open(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+def _open_segments(data: Path, opened: list[tuple[Path, apsw.Connection]]) -> bool:
+    """Bring `opened` to what there is now, opening the newest last; whether it was all that there is at the end."""
+    wanted = _segments(data)
+    newest = opened[-1:]  # it was opened while it was still written to
+    for one in [pair for pair in opened if pair[0] not in wanted or pair in newest]:
+        opened.remove(one)
+        one[1].close(True)
+    known = {path for path, _ in opened}
+    for path in wanted:
+        if path in known:
+            continue
+        try:
+            connection = _open(path, sealed=path != wanted[-1])
+        except apsw.CantOpenError:
+            if path.exists():
+                raise
+            return False  # forgotten meanwhile
+        opened.append((path, connection))
+        _look(path, connection)
+    opened.sort()
+    return _segments(data) == wanted
+
+
+def _open(path: Path, *, sealed: bool = False) -> apsw.Connection:
+    """`sealed`: nobody writes to it any more, so that it is read without a trace, if it has no log left."""
+    flags, ending = apsw.SQLITE_OPEN_READWRITE, ""
+    if sealed and not _size_of_log(path):
+        flags, ending = apsw.SQLITE_OPEN_READONLY, "?immutable=1"
+    connection = apsw.Connection(f"file:{quote(str(path))}{ending}", flags=flags | apsw.SQLITE_OPEN_URI)
     connection.set_busy_timeout(_BUSY_MS)
     connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     return connection
@@ -168,7 +224,7 @@ def _look(path: Path, connection: apsw.Connection) -> None:
 
 
 def _pack_database(
-    archive: tarfile.TarFile, path: Path, source: apsw.Connection, aside: Path, *, check: bool
+    archive: tarfile.TarFile, path: Path, name: str, source: apsw.Connection, aside: Path, *, check: bool
 ) -> FileRecord:
     copy = aside / path.name
     target = apsw.Connection(str(copy))
@@ -183,7 +239,7 @@ def _pack_database(
         target.close()
     if check:
         check_database(copy)
-    record = _pack(archive, copy, path.name, database=True)
+    record = _pack(archive, copy, name, database=True)
     copy.unlink()
     return record
 

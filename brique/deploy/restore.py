@@ -2,12 +2,16 @@
 
 What was pending when the backup was made is pending again, and is sent when brique starts: what reached a backend in
 the meantime is not sent twice where the backend lets brique know (the ladder of exactly-once), else it is shown.
+
+The backends have seen positions of the spool that the backup does not know. So a restored spool must not go on counting
+under its old name: a mark in its folder makes it take a new one when brique starts (see `brique.spool`).
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import secrets
 import shutil
 import tarfile
 import tempfile
@@ -19,6 +23,8 @@ from brique import errors
 from brique.deploy.archive import (
     FOLDER,
     MANIFEST,
+    RESTORED,
+    SPOOL,
     BackupReport,
     BadBackup,
     FileRecord,
@@ -53,6 +59,7 @@ def restore(archive: Path, data: Path) -> BackupReport:
     try:
         with tempfile.TemporaryDirectory(prefix=".restoring-", dir=data) as name:
             report = _unpack_checked(archive, Path(name))
+            _mark_restored(data, report.made_at)
             for file in report.files:
                 (Path(name) / file.name).rename(data / file.name)
     except BaseException:
@@ -61,8 +68,19 @@ def restore(archive: Path, data: Path) -> BackupReport:
         else:
             _empty(data)
         raise
+    flush_folder(data / SPOOL)
     flush_folder(data)
     return report
+
+
+def _mark_restored(data: Path, made_at: str) -> None:
+    """Before the first file of the spool is there: it is not to be opened without the mark."""
+    (data / SPOOL).mkdir(mode=0o700)
+    mark = data / SPOOL / RESTORED
+    mark.touch(mode=0o600)
+    with mark.open("wb") as file:
+        file.write(f"{made_at} {secrets.token_hex(8)}\n".encode())
+        flush_file(file)
 
 
 def _claim(data: Path) -> bool:
@@ -83,6 +101,8 @@ def _empty(data: Path) -> None:
     for path in data.iterdir():
         if path.is_file():
             path.unlink()
+        elif path.name == SPOOL:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _unpack_checked(archive: Path, folder: Path) -> BackupReport:
@@ -133,14 +153,16 @@ def _unpack(archive: Path, folder: Path) -> tuple[dict[str, tuple[int, str]], by
 
 
 def _plain_name(archive: Path, entry: tarfile.TarInfo) -> str:
-    """The name of a regular file directly in the archive's folder: nothing can be written elsewhere."""
+    """The name of a regular file in the archive's folder, or in the spool's in it: nothing can be written elsewhere."""
     folder, _, name = entry.name.partition("/")
-    if not entry.isreg() or folder != FOLDER or "/" in name or name in ("", ".", "..") or "\0" in name:
+    plain = name.removeprefix(f"{SPOOL}/")
+    if not entry.isreg() or folder != FOLDER or "/" in plain or plain in ("", ".", "..") or "\0" in name:
         raise BadBackup(f"{archive} is not a backup of brique: it holds {entry.name!r}")
     return name
 
 
 def _write(content: IO[bytes], path: Path, size: int) -> tuple[int, str]:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     if shutil.disk_usage(path.parent).free < size:
         raise errors.NoRoom(
             f"No room for {path.name} ({size // 2**20} MiB) in {path.parent}", try_this="Free some room."

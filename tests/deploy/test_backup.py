@@ -76,7 +76,8 @@ def test_what_is_backed_up_comes_back_the_same(data: Path, tmp_path: Path) -> No
     restored = restore(report.path, tmp_path / "new" / "data")
     assert restored == report
     folder = tmp_path / "new" / "data"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "spool"])
+    assert [path.name for path in (folder / "spool").iterdir()] == ["restored"]
     assert [count(folder / name) for name in names[:4]] == [100] * 4
     assert (folder / "brique.toml").read_text() == "page_rows = 7\n"
 
@@ -84,7 +85,7 @@ def test_what_is_backed_up_comes_back_the_same(data: Path, tmp_path: Path) -> No
 def test_only_the_owner_may_read_a_backup_and_what_comes_from_it(archive: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     restore(archive, tmp_path / "new")
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").rglob("*") if path.is_file()} == {0o600}
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
@@ -238,7 +239,7 @@ def break_store(members: dict[str, bytes]) -> None:
     [
         lambda members: members.update({"brique-backup/store.db": b"other"}),
         lambda members: members.pop("brique-backup/spool.db"),
-        lambda members: set_manifest(members, format=2, brique="9.9"),
+        lambda members: set_manifest(members, format=3, brique="9.9"),
         lambda members: set_manifest(members, files="none"),
         break_store,
     ],
