@@ -297,7 +297,7 @@ class MongoBackend:
                 if fault.code != 48:  # somebody else was quicker
                     raise
         database[MARKER].with_options(write_concern=_concern(client)).update_one(
-            {"_id": "", "position": -1}, {"$set": {"position": -1}}
+            {"_id": "nobody"}, {"$set": {"position": 0}}
         )
 
     @staticmethod

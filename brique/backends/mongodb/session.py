@@ -15,6 +15,7 @@ from typing import Any
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.write_concern import WriteConcern
 
 from brique.backends.faults import away, refused
 from brique.backends.mongodb.documents import Document, Documents, Path
@@ -110,6 +111,7 @@ class TransactionSession(BaseSession):
         self._opened = place.line.opened
         self._is_clean = True
         self._is_failed = False
+        self._is_first = False
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         documents = self._place.documents(spec)
@@ -240,6 +242,7 @@ class TransactionSession(BaseSession):
             now = cursor.find_one({"_id": stream}, session=self._session)
             if now is None and previous == 0:
                 cursor.insert_one({"_id": stream, "position": position}, session=self._session)
+                self._is_first = True
                 return True
             if now is None or now["position"] != previous:
                 return False
@@ -263,10 +266,18 @@ class TransactionSession(BaseSession):
         self._check()
         try:
             self._run(lambda _: self._session.commit_transaction())
+            if self._is_first:
+                self._run(self._settle_first)
         except BackendAway as fault:
             # The driver asks a second time by itself: an answer does not say what the first one did.
             fault.facts["at_commit"] = True
             raise
+
+    def _settle_first(self, client: Client) -> None:
+        """Have the first mark on the server's disk, also of one that flushes no transaction: a mark that is gone
+        altogether would prove nothing."""
+        marker = client[self._place.database].get_collection(MARKER, write_concern=WriteConcern(w=1, j=True))
+        marker.update_one({"_id": "flushed"}, {"$inc": {"position": 1}}, upsert=True)
 
     def end(self) -> None:
         """Leave the transaction, if there still is one."""
