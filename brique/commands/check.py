@@ -113,15 +113,15 @@ def _unwritable(spec: TableSpec, given: Row) -> dict[str, str]:
 
 
 def _dangling(copy: Copy, spec: TableSpec, given: Row) -> dict[str, str]:
-    """Faults of references that point to a row which is not in the copy, or not numbered yet."""
+    """Faults of references that point to a row which is not in the copy. One that waits for its number is: then its
+    temporary key stands in the column, until replay puts the number there."""
     faults = {}
     for name, reference in spec.reference_of.items():
         value: Value = given.get(name)
         if value is None or not copy.is_loaded(reference.table):
             continue
-        if isinstance(value, str) and value.startswith(PENDING):
-            faults[name] = "This row has no number yet: wait until the backend has given it one."
-        elif copy.values(reference.table, join_key((value,))) is None:
+        is_temporary = isinstance(value, str) and value.startswith(PENDING)
+        if copy.values(reference.table, str(value) if is_temporary else join_key((value,))) is None:
             faults[name] = "There is no such row."
     return faults
 

@@ -255,7 +255,9 @@ class _RowPage:
     def _related(self, row: StoredRow) -> list[Related]:
         found = []
         for spec, reference in self._referring():
-            values = [row.values.get(name) for name in reference.target_columns]
+            values: list[Value] = [row.values.get(name) for name in reference.target_columns]
+            if row.key.startswith(PENDING) and tuple(reference.target_columns) == self.spec.key and len(values) == 1:
+                values = [row.key]  # what refers to a row without a number bears its temporary key
             if None in values or not self.copy.table_state(spec.name).loaded:
                 continue
             found.append(self._related_rows(spec, reference, values))
@@ -275,7 +277,7 @@ class _RowPage:
             label = f"{spec.label} ({spec.by_name[reference.columns[0]].label})"
         question = urlencode([(parameter_of(name), spec.by_name[name].json(value)) for name, value in wanted])
         filled = urlencode([(name, spec.by_name[name].json(value)) for name, value in wanted])
-        may_add = spec.writable and self.user.may("write") and not self.key.startswith(PENDING)
+        may_add = spec.writable and self.user.may("write")
         return Related(
             label,
             count_text(self.formats, found.count, exact=found.count_exact),

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from brique.schema import Row
+from brique.schema import PENDING, Row
 from brique.store.overlay import Laid
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -164,6 +164,27 @@ class Ledger:
                 "AND ordinal = ?",
                 (key, new, table, old, position, ordinal),
             )
+
+    def leaning(self, tables: Collection[str]) -> list[tuple[str, str, Laid]]:
+        """(table, key, change) of what is laid over rows of these tables and may hold a temporary key as a value."""
+        found = self._run(
+            "SELECT table_name, key, position, ordinal, before, after FROM overlay "
+            "WHERE table_name IN (SELECT value FROM json_each(?)) "
+            "AND (instr(after, CAST(? AS BLOB)) OR instr(before, CAST(? AS BLOB)))",
+            (_listed(list(tables)).decode(), PENDING, PENDING),
+        ).fetchall()
+        return [
+            (table, key, Laid(position, ordinal, unpacked(b), unpacked(a)))
+            for table, key, position, ordinal, b, a in found
+        ]
+
+    def relay(self, table: str, key: str, position: int, ordinal: int, before: Row | None, after: Row | None) -> None:
+        """Put other values into one change that is laid over a row."""
+        self._run(
+            "UPDATE overlay SET before = ?, after = ? WHERE table_name = ? AND key = ? AND position = ? "
+            "AND ordinal = ?",
+            (packed(before), packed(after), table, key, position, ordinal),
+        )
 
     def forget_name(self, table: str, old: str) -> None:
         self._run("DELETE FROM renamed WHERE table_name = ? AND old = ?", (table, old))

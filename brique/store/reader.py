@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from brique.errors import NotFound
-from brique.schema import Reference, TableSpec, Value
+from brique.schema import PENDING, Reference, TableSpec, Value
 from brique.store import conditions, search
 from brique.store.browse import Browse
 from brique.store.bulletin import Bulletin
@@ -76,6 +76,8 @@ class Reader(Bulletin):
         with self.snapshot():
             _, rows = self._table(reference.table)
             target, found = reference.target_columns[0], dict[Value, str]()
+            temporary = [value for value in wanted if isinstance(value, str) and value.startswith(PENDING)]
+            found.update(self.labels(reference.table, temporary))
             for start in range(0, len(wanted), 500):
                 condition = conditions.of_filter(rows.layout, Filter(target, "in", wanted[start : start + 500]))
                 for record in self._db.execute(f"{rows.layout.select} WHERE {condition.test}", condition.bound):

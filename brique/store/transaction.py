@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from brique import errors
 from brique.clock import stamp
-from brique.schema import Command, Row, State, Value, decode_command
+from brique.schema import Change, Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
@@ -20,6 +20,7 @@ from brique.store.ledger import Ledger, packed
 from brique.store.overlay import laid_of
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
+from brique.store.temporary import replaced
 
 if TYPE_CHECKING:
     from brique.store.writer import Store
@@ -73,7 +74,8 @@ class Tx:
         self._lay_changes(position, self.commands.renewed(command))
 
     def _lay_changes(self, position: int, command: Command) -> None:
-        for change, laid in zip(command.changes, laid_of(position, command.changes), strict=True):
+        changes = [replaced(change, self._store.specs, self.commands.real_key) for change in command.changes]
+        for change, laid in zip(changes, laid_of(position, changes), strict=True):
             self._ledger.add(change.table, change.key, laid)
         self._folding.again(((change.table, change.key) for change in command.changes), position)
 
@@ -101,7 +103,9 @@ class Tx:
         keys = keys or {}
         seq = self._store.next_settlement()
         self._table.settled(position, state, seq, self.now, reason, theirs or {}, keys)
-        self._folding.again(self._rename(position, keys), position)
+        renamed: set[str] = set()
+        self._folding.again(self._rename(position, keys, renamed), position)
+        self._follow(renamed)
         if state is State.APPLIED and not old.settled:
             touched = self._ledger.settled(position, seq)
         elif state in (State.APPLIED, State.WITHDRAWN):
@@ -121,8 +125,10 @@ class Tx:
         ended = self._table.applied(list(keys), seq, self.now)
         named = [position for position in ended if keys[position]]
         self._table.name([(position, keys[position]) for position in named])
+        renamed: set[str] = set()
         for position in named:
-            self._folding.again(self._rename(position, keys[position]), position)
+            self._folding.again(self._rename(position, keys[position], renamed), position)
+        self._follow(renamed)
         gone = [position for position in ended if position in shown]
         stay = [position for position in ended if position not in shown]
         for position in stay:
@@ -146,8 +152,22 @@ class Tx:
             raise errors.NotFound(f"There is no command at position {position}.")
         return state
 
-    def _rename(self, position: int, keys: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Give rows with temporary keys their real ones; the (table, key) to compute again."""
+    def _follow(self, renamed: set[str]) -> None:
+        """What is laid over rows that refer to these tables, by the temporary keys of rows that have a number by now,
+        refers to the number."""
+        children = [
+            name for name, spec in self._store.specs.items() if any(ref.table in renamed for ref in spec.references)
+        ]
+        for table, key, laid in self._ledger.leaning(children) if renamed else ():
+            change = Change(table, key, laid.before, laid.after)
+            new = replaced(change, self._store.specs, self.commands.real_key)
+            if new is not change:
+                self._ledger.relay(table, key, laid.position, laid.ordinal, new.before, new.after)
+                self._folding.again([(table, key)], laid.position)
+
+    def _rename(self, position: int, keys: Mapping[str, str], renamed: set[str]) -> list[tuple[str, str]]:
+        """Give rows with temporary keys their real ones; the (table, key) to compute again. `renamed` takes the
+        tables of these rows."""
         if not keys:
             return []
         touched = []
@@ -158,6 +178,7 @@ class Tx:
                 continue
             self._ledger.rename(change.table, change.key, real, self._key_values(change.table, real))
             touched += [(change.table, change.key), (change.table, real)]
+            renamed.add(change.table)
         return touched
 
     def _key_values(self, table: str, key: str) -> Row:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from brique.backends import open_backend
 from brique.clock import SystemClock, stamp
@@ -130,7 +131,7 @@ class World:
     def create(self, table: str, **values: object) -> StoredCommand:
         command = self.command(name="create")
         change = check.create(self, self.specs[table], dict(values), receipt=command.id)  # type: ignore[arg-type]
-        return self.given(Give(self.command(change, name="create")))
+        return self.given(Give(msgspec.structs.replace(command, changes=(change,), digest=repr(change))))
 
     def delete(self, table: str, key: str) -> StoredCommand:
         return self.given(Give(self.command(check.delete(self, self.specs[table], key), name="delete")))
