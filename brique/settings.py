@@ -131,9 +131,6 @@ class Settings:
     notice_minutes: float = _row(
         10.0, "min", "An author gets at most one mail in this time about writes that need him.", live=True, low=0
     )
-    notice_domain: str = _row(
-        "", "domain", "Notices go to NAME@ this domain; empty: only to accounts whose name is an address.", live=True
-    )
     change_log_rows_max: int = _row(100_000, "rows", "Length of the change log.", live=True, low=1000)
 
     # backends

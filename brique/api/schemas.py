@@ -213,33 +213,9 @@ def shared() -> dict[str, Schema]:
     maybe: Schema = {"type": ["string", "null"]}
     link = _object({"name": text, "label": text, "url": text})
     links: Schema = {"type": "array", "items": link}
-    state: Schema = {"type": "string", "enum": [str(state) for state in State]}
     place: dict[str, Schema] = {"parameter": text, "header": text, "path": text, "pointer": text, "detail": text}
     values: Schema = {"type": ["object", "null"]}
-    row_of = _object({"table": text, "key": text})
     backend = _object({"name": text, "label": text, "state": text, "since": maybe, "as_of": maybe})
-    receipt: dict[str, Schema] = {
-        "receipt": text, "url": text, "position": {"type": "integer"}, "name": text, "label": text, "user": text,
-        "at": text, "backend": text, "origin": text, "state": state, "settled_at": maybe,
-        "dismissed": {"type": "boolean"}, "reason": text, "tries": {"type": "integer"}, "next_try": maybe,
-        "replaces": maybe, "rows": {"type": "array", "items": row_of},
-        "effects": {"type": "array", "items": {"type": "string"}},
-        "after": {"type": "array", "items": {"type": "string"}},
-    }  # fmt: skip
-    change = _object({"table": text, "key": text, "before": values, "after": values, "theirs": values}, "table", "key")
-    audit: Schema = {
-        "type": "array",
-        "items": _object({"at": text, "what": text, "by": text, "origin": text, "address": text, "replaced_by": maybe}),
-    }
-    names: Schema = {"type": "array", "items": text}
-    whole = _object(
-        receipt
-        | {
-            "changes": {"type": "array", "items": change}, "effects": names, "waits_for": names,
-            "waited_for_by": names, "replaced_by": maybe, "audit": audit,
-        },
-        *receipt,
-    )  # fmt: skip
     outcome: dict[str, Schema] = {
         "receipt": maybe, "receipt_url": maybe, "state": {"type": "string"}, "duplicate": {"type": "boolean"},
         "table": text, "key": text, "url": maybe, "row": values,
@@ -266,6 +242,42 @@ def shared() -> dict[str, Schema]:
         "Tables": _object({"tables": {"type": "array", "items": _object(table)}}),
         "Labels": _object({"rows": {"type": "array", "items": found}}),
         "Outcome": _object(outcome, "receipt", "state", "table", "key"),
+        "Decision": _object({"arrived": {"type": "boolean"}}) | {"additionalProperties": False},
+        **_of_receipts(),
+        "Problem": _object(problem, "type", "title", "status", "code", "detail"),
+    }
+
+
+def _of_receipts() -> dict[str, Schema]:
+    """The components of commands and of what is decided about them."""
+    text: Schema = {"type": "string"}
+    maybe: Schema = {"type": ["string", "null"]}
+    values: Schema = {"type": ["object", "null"]}
+    state: Schema = {"type": "string", "enum": [str(state) for state in State]}
+    row_of = _object({"table": text, "key": text})
+    receipt: dict[str, Schema] = {
+        "receipt": text, "url": text, "position": {"type": "integer"}, "name": text, "label": text, "user": text,
+        "at": text, "backend": text, "origin": text, "state": state, "settled_at": maybe,
+        "dismissed": {"type": "boolean"}, "reason": text, "tries": {"type": "integer"}, "next_try": maybe,
+        "replaces": maybe, "rows": {"type": "array", "items": row_of},
+        "effects": {"type": "array", "items": {"type": "string"}},
+        "after": {"type": "array", "items": {"type": "string"}},
+    }  # fmt: skip
+    change = _object({"table": text, "key": text, "before": values, "after": values, "theirs": values}, "table", "key")
+    audit: Schema = {
+        "type": "array",
+        "items": _object({"at": text, "what": text, "by": text, "origin": text, "address": text, "replaced_by": maybe}),
+    }
+    names: Schema = {"type": "array", "items": text}
+    whole = _object(
+        receipt
+        | {
+            "changes": {"type": "array", "items": change}, "effects": names, "waits_for": names,
+            "waited_for_by": names, "replaced_by": maybe, "audit": audit,
+        },
+        *receipt,
+    )  # fmt: skip
+    return {
         "Receipt": whole,
         "Receipts": _object(
             {
@@ -275,9 +287,7 @@ def shared() -> dict[str, Schema]:
                 "position": {"type": "integer"},
             }
         ),
-        "Decision": _object({"arrived": {"type": "boolean"}}) | {"additionalProperties": False},
-        **_of_many(receipt["url"], audit),
-        "Problem": _object(problem, "type", "title", "status", "code", "detail"),
+        **_of_many(text, audit),
     }
 
 

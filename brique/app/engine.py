@@ -165,11 +165,7 @@ class Engine:
         command = decode_command(payload["command"])
         followers = tuple(map(decode_command, payload.get("followers", ())))
         again = msgspec.convert(payload["again"], Again) if "again" in payload else None
-        give = Give(command, payload.get("token", ""), followers, again)
-        receipt = await self.writer.ask_soon(give)
-        assert isinstance(receipt, Receipt)
-        for backend in {command.backend, *(follower.backend for follower in followers)}:
-            self.broadcast("commands", {"backend": backend})
+        receipt = await self.keep(Give(command, payload.get("token", ""), followers, again))
         state = await self._wait(receipt.position, payload.get("wait_ms", 0))
         return {
             "id": receipt.id,
@@ -177,6 +173,14 @@ class Engine:
             "duplicate": receipt.duplicate,
             "state": str(state or State.KEPT),
         }
+
+    async def keep(self, give: Give) -> Receipt:
+        """Keep a command, and wake the backends that it is for."""
+        receipt = await self.writer.ask_soon(give)
+        assert isinstance(receipt, Receipt)
+        for backend in {give.command.backend, *(follower.backend for follower in give.followers)}:
+            self.broadcast("commands", {"backend": backend})
+        return receipt
 
     async def _known(self, payload: dict[str, Any]) -> dict[str, Any]:
         known = self.writer.run(lambda: self.ledger.known(payload["user"], payload["token"]))

@@ -21,14 +21,13 @@ from typing import Any, TypeVar
 
 from brique.app.engine import Engine
 from brique.app.intranet import Declared
+from brique.app.letters import letters_of
 from brique.app.lock import take
 from brique.app.roles import ENGINE_SOCKET, engine_limits, open_accounts
 from brique.app.run_file import read_run
-from brique.backends import TemplateLetters
 from brique.channel import AsyncCaller, AsyncChannel, Direct
 from brique.clock import SystemClock
-from brique.commands import Answer, Clerk, Desk, Done, Source
-from brique.commands.clerk import Act
+from brique.commands import Act, Answer, Clerk, Desk, Done, Source
 from brique.errors import BadInput, Busy, EngineAway, NotFound
 from brique.exports import typed
 from brique.schema import Column, State
@@ -206,6 +205,7 @@ class Outbox:
 
     def _desk(self, caller: AsyncCaller) -> Desk:
         clock, readers = SystemClock(), threading.local()
+        letters = letters_of(self.declared, open_accounts(self.settings))
 
         @contextmanager
         def borrow() -> Iterator[Reader]:
@@ -223,7 +223,7 @@ class Outbox:
                 now=clock.now,
                 timezone=self.declared.timezone,
                 user=user,
-                letters=letters_of(self.declared, self.settings),
+                letters=letters,
             )
 
         return Desk(
@@ -245,15 +245,6 @@ class _Machine:
 
     name: str
     role: str = "admin"
-
-
-def letters_of(declared: Declared, settings: Settings) -> TemplateLetters | None:
-    """What writes the mails of an intranet; None when it sends none."""
-    mails = declared.mails
-    if mails is None:
-        return None
-    accounts = open_accounts(settings)
-    return TemplateLetters(mails.name, Path(mails.options["templates"]), address=accounts.address_of)
 
 
 def _read(columns: Mapping[str, Column], given: Mapping[str, str]) -> dict[str, Any]:
@@ -303,4 +294,4 @@ def _engine(declared: Declared, settings: Settings, lock: int) -> Iterator[Direc
             os.close(lock)
 
 
-__all__ = ["NEEDY", "OPEN", "Act", "Answer", "Asked", "Done", "One", "Outbox", "letters_of"]
+__all__ = ["NEEDY", "OPEN", "Act", "Answer", "Asked", "Done", "One", "Outbox"]

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from brique.app import Act, Asked, Done, One, Outbox, check_spool_of
 from brique.cli.options import DATA
-from brique.cli.tell import tell
-from brique.errors import BadInput, BriqueError
+from brique.cli.tell import filled, tell
+from brique.errors import BadInput
 from brique.formats import guard
 
 SOME_FAILED, DAMAGED = 3, 4
@@ -241,7 +241,7 @@ def _of_filters(outbox: Outbox, act: Act, asked: dict[str, Any], question: str, 
 def _result(one: Done, *, as_json: bool) -> None:
     fault = one.fault
     if as_json:
-        problem = {"code": fault.code, "message": _message(fault)} if fault is not None else None
+        problem = {"code": fault.code, "message": filled(fault, fault.message)} if fault is not None else None
         click.echo(json.dumps({"receipt": one.receipt, "done": fault is None, "replaced_by": one.instead or None,
                                "problem": problem}, ensure_ascii=False))  # fmt: skip
     elif fault is not None:
@@ -249,13 +249,6 @@ def _result(one: Done, *, as_json: bool) -> None:
         tell(fault)
     else:
         click.echo(f"{one.receipt} was sent again as {one.instead}." if one.instead else f"{one.receipt}: done.")
-
-
-def _message(fault: BriqueError) -> str:
-    try:
-        return fault.message.format(**fault.facts)
-    except (KeyError, IndexError, ValueError):
-        return fault.message
 
 
 def _whole(outbox: Outbox, found: Iterable[Any]) -> Iterator[One]:
@@ -321,7 +314,8 @@ def _values(row: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _what(item: dict[str, Any]) -> str:
-    asked = [*item["rows"], *(f"{name}()" for name in item["effects"])]
+    rows = (row.partition("/new-")[0] + "/new" if "/new-" in row else row for row in item["rows"])
+    asked = [*rows, *(f"{name}()" for name in item["effects"])]
     shown = ", ".join(asked[:3]) + (f" … {len(asked)}" if len(asked) > 3 else "")
     return f"{item['label'] or item['name']} {shown}"
 
@@ -329,7 +323,7 @@ def _what(item: dict[str, Any]) -> str:
 def _table(found: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("Receipt", "State", "When", "Who", "What", "Why"):
-        table.add_column(head, overflow="fold", no_wrap=head == "Receipt")
+        table.add_column(head, overflow="fold", no_wrap=head in ("Receipt", "State", "When"))
     for item in found:
         color = _COLORS.get(item["state"], "red" if not item["dismissed"] else "dim")
         when = datetime.fromisoformat(item["at"]).astimezone().strftime("%Y-%m-%d %H:%M")

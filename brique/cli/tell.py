@@ -9,8 +9,16 @@ from brique.errors import BriqueError
 
 def tell(fault: BriqueError) -> None:
     """Print a fault for people."""
-    click.echo(f"Error: {fault.message}", err=True)
+    click.echo(f"Error: {filled(fault, fault.message)}", err=True)
     for name, text in getattr(fault, "fields", {}).items():
-        click.echo(f"  {name}: {text}", err=True)
+        click.echo(f"  {name}: {filled(fault, text)}", err=True)
     if fault.try_this:
-        click.echo(f"Try: {fault.try_this}", err=True)
+        click.echo(f"Try: {filled(fault, fault.try_this)}", err=True)
+
+
+def filled(fault: BriqueError, text: str) -> str:
+    """A sentence of a fault, its `{name}` places filled from the facts that it carries."""
+    try:
+        return text.format(**fault.facts) if fault.facts else text
+    except (KeyError, IndexError, ValueError):  # a brace that is none of ours: a backend's own words
+        return text

@@ -9,6 +9,7 @@ from brique.commands.desk import Answer, Author, Desk, may, own_receipt
 from brique.commands.ledger import Claim, Claimed, Give, Ledger, LedgerAnswer, Receipt, Release, Request
 from brique.commands.life import MOVES, check_move, may_move
 from brique.commands.notes import FileNotes, MemoryNotes
+from brique.commands.notices import Letter, Notified, notify
 from brique.commands.receipts import receipt
 from brique.commands.replay import Replay
 from brique.commands.report import Outcome, Report
@@ -40,9 +41,11 @@ __all__ = [
     "Give",
     "Ledger",
     "LedgerAnswer",
+    "Letter",
     "MarkAhead",
     "MemoryNotes",
     "Move",
+    "Notified",
     "Outcome",
     "Parameter",
     "Parent",
@@ -62,6 +65,7 @@ __all__ = [
     "journal",
     "may",
     "may_move",
+    "notify",
     "own_receipt",
     "receipt",
     "report_from_payload",

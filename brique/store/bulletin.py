@@ -116,6 +116,20 @@ class Bulletin(Snapshots):
         with self.snapshot():
             return Outbox(self._db).groups(user=user, backend=backend, limit=limit)
 
+    def untold(self, *, but: str, authors: int = 500, each: int = 1000) -> dict[str, list[StoredCommand]]:
+        """By author, commands that need him and of which he was not told, those of backend `but` left out; of at most
+        so many authors, and of each so many commands, the oldest."""
+        with self.snapshot():
+            deeds, commands = Deeds(self._db), Commands(self._db)
+            return {
+                name: commands.those(deeds.untold(name, but, each))[::-1] for name in deeds.untold_authors(but, authors)
+            }
+
+    def told_at(self) -> dict[str, str]:
+        """When each author was last told of commands that need him: UTC stamps."""
+        with self.snapshot():
+            return Deeds(self._db).told_at()
+
     def command_users(self, limit: int = 200) -> list[str]:
         """Who has given commands that are kept, by name."""
         found = self.query("SELECT DISTINCT user FROM command_count WHERE n > 0 ORDER BY user LIMIT ?", (limit,))

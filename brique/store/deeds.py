@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,10 @@ _CHANGING = (
     (re.compile(r"\d+(?:[.,]\d+)*"), "#"),
 )
 _REASON_LETTERS_MAX = 400
+_UNTOLD = (
+    "fingerprint <> '' AND dismissed = 0 AND backend <> ? AND NOT EXISTS "
+    "(SELECT 1 FROM deed WHERE deed.position = command.position AND what = 'told')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +77,26 @@ class Deeds:
         ).fetchone()
         return str(row[0]) if row else ""
 
-    def untold(self, limit: int) -> list[tuple[int, str]]:
-        """(position, user) of commands that need a person and whose author was not sent a notice, oldest first."""
-        found: Sequence[tuple[int, str]] = self._run(
-            "SELECT position, user FROM command WHERE fingerprint <> '' AND dismissed = 0 AND NOT EXISTS "
-            "(SELECT 1 FROM deed WHERE deed.position = command.position AND what = 'told') ORDER BY position LIMIT ?",
-            (limit,),
-        ).fetchall()
-        return list(found)
+    def untold_authors(self, but: str, limit: int) -> list[str]:
+        """Who has commands that need a person, and was not told of all of them; those of backend `but` do not count."""
+        found = self._run(
+            f"SELECT DISTINCT user FROM command INDEXED BY command_failed WHERE {_UNTOLD} ORDER BY user LIMIT ?",  # noqa: S608
+            (but, limit),
+        )
+        return [str(user) for (user,) in found]
+
+    def untold(self, author: str, but: str, limit: int) -> list[int]:
+        """The positions of those commands of one author, oldest first."""
+        found = self._run(
+            f"SELECT position FROM command INDEXED BY command_failed WHERE {_UNTOLD} AND user = ? "  # noqa: S608
+            "ORDER BY position LIMIT ?",
+            (but, author, limit),
+        )
+        return [position for (position,) in found]
+
+    def told_at(self) -> dict[str, str]:
+        """When each author was told last, a UTC stamp."""
+        return dict(self._run("SELECT by, max(at) FROM deed WHERE what = 'told' GROUP BY by").fetchall())
 
 
 def fingerprint(reason: str) -> str:

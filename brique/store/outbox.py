@@ -71,6 +71,8 @@ class Outbox:
             if value is not None:
                 where += f" AND {column} = ?"
                 bound.append(value)
+        if fingerprint is not None:
+            where += " AND fingerprint <> ''"  # without it the index of failures cannot be walked
         if dismissed is not None:
             where += " AND dismissed = ?"
             bound.append(int(dismissed))
