@@ -33,7 +33,7 @@ from brique.channel import Channel
 from brique.clock import Clock, stamp
 from brique.commands import FileNotes, MarkAhead, Parent, Replay, Report, Restart, Waiting, report_to_payload
 from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
-from brique.refresh import Breaker, Guard, Health, Refresher
+from brique.refresh import KNOCK_SECONDS, Breaker, Guard, Health, Knock, Refresher
 from brique.schema import Command, State
 from brique.settings import Settings
 from brique.spool import Ancestor
@@ -93,6 +93,7 @@ class BackendProcess:
         self.guard = self._new_guard()
         self.reader = Reader(settings.data / "store.db", declared.specs)
         self._chance = chance
+        self.knock = Knock("" if backend is not None else self.spec.url)
         self.replay: Replay | None = None
         self.notes = FileNotes(settings.data / f"replay-{name}.db")
         self.reports: Reporting | AtOnce = Reporting(self._tell, name=name) if beside else AtOnce(self._tell)
@@ -177,10 +178,16 @@ class BackendProcess:
             self.reader.close()
 
     def _pause(self) -> float:
-        return min(_IDLE_SECONDS, self.breaker.seconds_left()) if self.breaker.health is Health.DOWN else _IDLE_SECONDS
+        if self.breaker.health is not Health.DOWN:
+            return _IDLE_SECONDS
+        left = min(_IDLE_SECONDS, self.breaker.seconds_left())
+        low, high = KNOCK_SECONDS
+        return min(left, low + self._chance() * (high - low)) if self.knock.can else left
 
     def _turn(self) -> None:
         """One round; whatever goes wrong with the backend ends in the breaker, with the engine in a short pause."""
+        if self.breaker.health is Health.DOWN and self.knock.has_opened():
+            self.breaker.hurry()
         if not self.breaker.may_try():
             return
         try:

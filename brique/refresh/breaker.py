@@ -3,6 +3,7 @@
     live ──failed──▶ down ──pause over──▶ (one probe) ──succeeded──▶ live
                       ▲                        └──failed, longer pause──┘
 
+A port that opens (`hurry`) ends the pause at once.
 A call that takes longer than `slow_seconds` makes the backend `slow` until a call is quick again.
 """
 
@@ -14,6 +15,9 @@ from enum import StrEnum
 from threading import Lock
 
 from brique.clock import Clock
+
+HURRY_SECONDS, HURRY_PAUSE_SECONDS = 3.0, 0.06
+"""How long, and with which pauses, a backend is tried whose port has just opened: it may still be starting."""
 
 
 class Health(StrEnum):
@@ -38,6 +42,7 @@ class Breaker:
     reason: str = ""
     failures: int = 0
     next_try: float = 0.0
+    hurry_until: float = 0.0
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def may_try(self) -> bool:
@@ -47,6 +52,14 @@ class Breaker:
     def seconds_left(self) -> float:
         """How long until the next try; 0 when it may be made now."""
         return 0.0 if self.health is not Health.DOWN else max(0.0, self.next_try - self.clock.monotonic())
+
+    def hurry(self) -> None:
+        """There is a sign that the backend comes back: try now, and without growing pauses for a while."""
+        with self._lock:
+            if self.health is Health.DOWN:
+                self.failures = 0
+                self.next_try = self.clock.monotonic()
+                self.hurry_until = self.next_try + HURRY_SECONDS
 
     def succeeded(self, took_seconds: float) -> bool:
         """A call came back. Whether the health changed."""
@@ -62,6 +75,9 @@ class Breaker:
             before = self.health
             self.health, self.reason = Health.DOWN, reason
             self.failures += 1
+            if self.clock.monotonic() < self.hurry_until:
+                self.next_try = self.clock.monotonic() + HURRY_PAUSE_SECONDS * (0.75 + self.random() / 2)
+                return before is not Health.DOWN
             pause: float = min(self.pause_max_seconds, self.pause_min_seconds * 2.0 ** min(self.failures - 1, 16))
             self.next_try = self.clock.monotonic() + pause * (0.75 + self.random() / 2)
             return before is not Health.DOWN
