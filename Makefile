@@ -1,6 +1,7 @@
 # demo: see it work. test: all tests. check: style, types, structure, words. bench: figures (NAME=..., QUICK=1).
+# simulate: lives full of faults, from seeds (SECONDS=60, ARGS=--accumulate, ARGS='--seed 17', ARGS=--bugs).
 # Each of them sets up what it needs first.
-.PHONY: demo test check docs bench lock clean
+.PHONY: demo test check docs bench simulate lock clean
 .DEFAULT_GOAL := demo
 
 demo:
@@ -25,6 +26,11 @@ docs: # write the generated pages of the documentation anew
 bench:
 	@scripts/setup.sh bench
 	@.venv/bin/python -m bench $(NAME)
+
+SECONDS ?= 60
+simulate:
+	@scripts/setup.sh dev
+	@.venv/bin/python -m tests.simulation --seconds $(SECONDS) $(ARGS)
 
 lock: # write the locked versions anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header -q -o requirements/run.txt

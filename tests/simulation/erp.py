@@ -1,5 +1,6 @@
-"""A backend in memory that can do to brique what real ones do: go away at any call, before or at the commit, refuse,
-forget its last commits, and be changed by a colleague at its own screen.
+"""A backend in memory that can do to brique what real ones do: go away at any call, before or at the commit, commit
+later than its caller waited, freeze, refuse, forget its last commits, be restored, and be changed by a colleague at
+its own screen.
 
 Every change that brique or the colleague writes puts a mark of its own into the row's column `mark`; the ERP keeps a
 log of what was committed under which mark, which is how the simulation knows what happened how many times.
@@ -10,98 +11,133 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from brique import schema
-from brique.backends import Applied, Prepared, Rung, Tag
+from brique.backends import Abilities, Applied, Prepared, Rung, Tag
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import Catalogue, Change, Column, Kind, Row, TableSpec, Value
+from tests.simulation.faults import Crash, Faults
 
 Key = tuple[Value, ...]
 _KEPT_COMMITS = 12
+_TIMEOUT_SECONDS = 10.0
+_READING = ("fingerprint", "snapshot", "mark", "read")
 
 
-def _column(name: str, kind: Kind = Kind.TEXT, **more: bool) -> Column:
+def column(name: str, kind: Kind = Kind.TEXT, **more: bool) -> Column:
     return Column(name, name, kind, name, **more)
 
 
-ITEM = TableSpec(
-    "item",
-    "item",
-    "erp",
-    "Items",
-    (_column("code", nullable=False), _column("name"), _column("stock", Kind.INTEGER), _column("mark")),
-    key=("code",),
-)
-NOTE = TableSpec(
-    "note",
-    "note",
-    "erp",
-    "Notes",
-    (_column("id", Kind.INTEGER, nullable=False, defaulted=True), _column("text"), _column("mark")),
-    key=("id",),
-)
-LINE = TableSpec(
-    "line",
-    "line",
-    "erp",
-    "Lines",
-    (
-        _column("number", Kind.INTEGER, nullable=False),
-        _column("part", nullable=False),
-        _column("quantity", Kind.INTEGER),
-        _column("mark"),
-    ),
-    key=("number", "part"),
-)
-SPECS = {spec.name: spec for spec in (ITEM, NOTE, LINE)}
+def tables_of(backend: str, prefix: str = "") -> dict[str, TableSpec]:
+    """The tables of a backend: a key of the users', a key that it gives itself, a key of two columns."""
+    item = TableSpec(
+        f"{prefix}item",
+        f"{prefix}item",
+        backend,
+        "Items",
+        (column("code", nullable=False), column("name"), column("stock", Kind.INTEGER), column("mark")),
+        key=("code",),
+    )
+    note = TableSpec(
+        f"{prefix}note",
+        f"{prefix}note",
+        backend,
+        "Notes",
+        (column("id", Kind.INTEGER, nullable=False, defaulted=True), column("text"), column("mark")),
+        key=("id",),
+    )
+    line = TableSpec(
+        f"{prefix}line",
+        f"{prefix}line",
+        backend,
+        "Lines",
+        (
+            column("number", Kind.INTEGER, nullable=False),
+            column("part", nullable=False),
+            column("quantity", Kind.INTEGER),
+            column("mark"),
+        ),
+        key=("number", "part"),
+    )
+    return {spec.name: spec for spec in (item, note, line)}
 
 
-@dataclass(frozen=True)
-class Effect:
-    """One row change that was committed: `mark` is that of the change, or of the row that was deleted."""
+class Entry(NamedTuple):
+    """One thing that was committed: `mark` is that of the change, or of the row that was deleted. `other`: by a
+    colleague."""
 
     kind: str
     table: str
     key: str
     mark: str
+    other: bool = False
 
 
 @dataclass
 class State:
-    """All that a commit can change."""
+    """All that a commit can change. `entries`: how much of the ERP's log it has seen."""
 
     tables: dict[str, dict[Key, Row]]
     cursor: dict[str, int] = field(default_factory=dict)
-    effects: tuple[Effect, ...] = ()
+    done: dict[tuple[str, int], list[Row | int]] = field(default_factory=dict)
+    """By stream and position: what each change of a command was answered (rung `guard`)."""
+    entries: int = 0
     version: int = 0
     versions: dict[str, int] = field(default_factory=dict)
+    number: int = 3
+    """The last one given to a row that has its number from the ERP."""
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
 
     def copy(self) -> State:
-        return replace(self, tables={name: dict(rows) for name, rows in self.tables.items()}, cursor=dict(self.cursor))
+        tables = {name: dict(rows) for name, rows in self.tables.items()}
+        done = {place: list(answers) for place, answers in self.done.items()}
+        return replace(self, tables=tables, cursor=dict(self.cursor), done=done)
 
 
 class Erp:
-    """The ERP itself. `state` is what is committed."""
+    """The ERP itself. `state` is what is committed, `log` what was committed when; `epoch` counts how often it has
+    forgotten some of it."""
 
-    def __init__(self) -> None:
-        items = {(code,): {"code": code, "name": code.lower(), "stock": 10, "mark": "start"} for code in "ABCDE"}
-        notes = {(n,): {"id": n, "text": f"note {n}", "mark": "start"} for n in range(1, 4)}
-        lines = {
-            (n, part): {"number": n, "part": part, "quantity": n, "mark": "start"}
-            for n in range(1, 4)
-            for part in ("x", "y z")
+    def __init__(self, specs: dict[str, TableSpec]) -> None:
+        self.specs = specs
+        self.kind_of = {name: name.removeprefix("b_") for name in specs}
+        first: dict[str, list[Row]] = {
+            "item": [{"code": code, "name": code.lower(), "stock": 10, "mark": "start"} for code in "ABCDE"],
+            "note": [{"id": n, "text": f"note {n}", "mark": "start"} for n in range(1, 4)],
+            "line": [
+                {"number": n, "part": part, "quantity": n, "mark": "start"}
+                for n in range(1, 4)
+                for part in ("x", "y z")
+            ],
         }
-        self.state = State({"item": dict(items), "note": dict(notes), "line": dict(lines)})
-        self.number = 3
+        self.state = State(
+            {
+                name: {tuple(row[part] for part in spec.key): row for row in first[self.kind_of[name]]}
+                for name, spec in specs.items()
+            }
+        )
+        self.log: list[Entry] = []
+        self.epoch = 0
         self.has_marker = False
+        self.refused: set[str] = set()
+        """Marks of the changes (of the rows, for deletions) that it has said no to."""
+        self.late: State | None = None
+        """A commit that its caller has given up waiting for, and that may still happen."""
+        self.late_entries: list[Entry] = []
         self._before: list[State] = []
 
     def begin(self) -> State:
         return self.state.copy()
 
-    def commit(self, state: State) -> None:
+    def commit(self, state: State, entries: Sequence[Entry]) -> None:
         self._before.append(self.state)
         del self._before[:-_KEPT_COMMITS]
+        self.log.extend(entries)
+        state.entries = len(self.log)
         self._publish(state)
 
     def _publish(self, state: State) -> None:
@@ -111,107 +147,179 @@ class Erp:
         versions = {**self.state.versions, **dict.fromkeys(changed, version)}
         self.state = replace(state, version=version, versions=versions)
 
-    def forget(self, commits: int) -> None:
-        """Lose the last commits, as a server without flush does in a power cut; never its very first mark."""
-        for _ in range(commits):
+    def forget(self, commits: int) -> int:
+        """Lose the last commits, as a server without flush does in a power cut; never its very first mark. How many."""
+        for count in range(commits):
             if not self._before or not self._before[-1].cursor:
-                return
+                return count
             self._publish(self._before.pop())
+            del self.log[self.state.entries :]
+            self.epoch += 1
+        return commits
 
-    def next_number(self) -> int:
-        self.number += 1
-        return self.number
+    def keep_no_backup(self) -> None:
+        """From now on it cannot be restored to a time before now."""
+        self._before.clear()
+
+    def thaw(self, happens: bool) -> None:
+        """Let the commit that was given up come to its end."""
+        late, self.late = self.late, None
+        if late is not None and happens:
+            self.commit(late, self.late_entries)
 
     def rows(self, table: str) -> dict[str, Row]:
         """The committed rows by key text."""
-        return {SPECS[table].key_of(row): row for row in self.state.tables[table].values()}
+        return {self.specs[table].key_of(row): row for row in self.state.tables[table].values()}
 
 
-@dataclass
-class Faults:
-    """What may happen at a call: `away` before it does anything, `lost` at a commit (done or not, nobody knows)."""
+@dataclass(frozen=True)
+class Manner:
+    """What kind of backend it is: the rung that it allows without a marker table, and whether it has transactions."""
 
-    away: float = 0.0
-    lost: float = 0.0
-    refuse: float = 0.0
+    rung: Rung = Rung.COMPARE
+    transactions: bool = True
 
 
 class FakeBackend:
-    """`brique.backends.Backend` over an Erp. `chance()` is uniform in 0..1; `meanwhile(place)` is called at every
-    call, so that other things can happen there, or the process end."""
+    """`brique.backends.Backend` over an Erp. `between(place)` is called at every call, so that other things can
+    happen there, or the process end."""
 
     def __init__(
         self,
+        name: str,
         erp: Erp,
-        chance: Callable[[], float],
-        meanwhile: Callable[[str], None],
+        faults: Faults,
+        between: Callable[[str], None],
         *,
         marker: bool,
+        manner: Manner,
         prints: bool,
+        advance: Callable[[float], None],
+        committed: Callable[[str, list[str]], None],
     ) -> None:
-        self.name = "erp"
-        self.erp, self.faults, self._chance, self._meanwhile = erp, Faults(), chance, meanwhile
-        self.marker, self._prints = marker, prints
-        self.in_session = False
+        self.name = name
+        self.erp, self.faults, self._between, self._advance = erp, faults, between, advance
+        self.marker, self.manner, self._prints = marker, manner, prints
+        self._committed = committed
+        self.session_open: FakeSession | None = None
+        self.cut: set[str] = set()
+        """Connections that the backend has dropped, and whose owner does not know yet."""
+        self._doubts = 0
 
-    def _call(self, place: str) -> None:
-        self._meanwhile(place)
-        if self._chance() < self.faults.away:
-            raise BackendAway(f"erp: away at {place}")
+    def take_doubts(self) -> int:
+        """How often, since the last call of this, nobody could know whether something had arrived."""
+        found, self._doubts = self._doubts, 0
+        return found
+
+    def commit(self, state: State, entries: list[Entry]) -> None:
+        self.erp.commit(state, entries)
+        self._committed(self.name, [entry.mark for entry in entries if entry.kind != "delete"])
+
+    def cut_connections(self) -> None:
+        """Both are dropped, the refresh's and the replay's."""
+        self.cut = {"reading", "writing"}
+
+    @property
+    def is_locked(self) -> bool:
+        return self.session_open is not None or self.erp.late is not None
+
+    def call(self, place: str) -> None:
+        """A call on its way: it may find nobody, or nobody who answers in time."""
+        Crash.check()
+        self._between(place)
+        faults, weather = self.faults, self.faults.weather
+        connection = "reading" if place in _READING else "writing"
+        if connection in self.cut:
+            self.cut.remove(connection)
+            raise BackendAway(f"{self.name}: the connection was cut")
+        if self.erp.late is not None and (not weather.late or faults.chance() < 0.3):
+            self.erp.thaw(faults.chance() < 0.5)
+        if faults.happens(weather.away, "backend away"):
+            raise BackendAway(f"{self.name}: away at {place}")
+        if faults.happens(weather.frozen, "backend frozen"):
+            self._advance(_TIMEOUT_SECONDS)
+            faults.crash("hung process killed")
+            raise BackendAway(f"{self.name}: no answer for {_TIMEOUT_SECONDS:.0f} s")
+        if faults.happens(weather.slow, "backend slow"):
+            self._advance(1.5)
 
     def ping(self, timeout: float) -> None:
-        self._call("ping")
+        self.call("ping")
 
     def catalogue(self) -> Catalogue:
         raise NotImplementedError
 
     def fingerprint(self, tables: Sequence[TableSpec]) -> str | None:
-        self._call("fingerprint")
+        self.call("fingerprint")
         return str(self.erp.state.version) if self._prints else None
 
     @contextmanager
     def snapshot(self) -> Iterator[FakeSnapshot]:
-        self._call("snapshot")
-        yield FakeSnapshot(self.erp.state, self._call, self._prints)
+        self.call("snapshot")
+        yield FakeSnapshot(self.erp.state, self.call, self._prints)
 
     def fetch(self, spec: TableSpec, keys: Sequence[str]) -> dict[str, Row]:
-        self._call("fetch")
+        self.call("fetch")
         rows = self.erp.rows(spec.name)
         return {key: dict(rows[key]) for key in keys if key in rows}
 
     @contextmanager
     def session(self) -> Iterator[FakeSession]:
-        self._call("begin")
-        session = FakeSession(self.erp, self._call, self._refuse)
-        self.in_session = True
+        self.call("begin")
+        if self.is_locked:
+            raise BackendAway(f"{self.name}: locked by another transaction")
+        session = FakeSession(self)
+        self.session_open = session
         try:
             yield session
+            self._commit(session)
+        except BaseException:
+            session.is_doubtful |= not self.manner.transactions
+            raise
         finally:
-            self.in_session = False
-        self._commit(session.state)
+            self.session_open = None
+            self._doubts += session.is_doubtful
 
-    def _commit(self, state: State) -> None:
-        self._call("commit")
-        happens = self._chance()
-        if happens < self.faults.lost / 2:
-            raise BackendAway("erp: away at the commit", at_commit=True)
-        self.erp.commit(state)
-        self._meanwhile("committed")
-        if happens < self.faults.lost:
-            raise BackendAway("erp: away at the commit", at_commit=True)
+    def _commit(self, session: FakeSession) -> None:
+        if not self.manner.transactions:
+            return
+        session.is_doubtful = True
+        self.call("commit")
+        self.refuse("refused at the commit", [entry.mark for entry in session.entries], 0.3)
+        faults, weather = self.faults, self.faults.weather
+        away = BackendAway(f"{self.name}: away at the commit", at_commit=True)
+        if faults.happens(weather.lost / 2, "connection lost before the commit"):
+            raise away
+        if faults.happens(weather.late, "commit given up, still under way"):
+            self.erp.late, self.erp.late_entries = session.state, session.entries
+            raise away
+        self.commit(session.state, session.entries)
+        self._between("committed")
+        if faults.happens(weather.lost / 2, "answer lost after the commit"):
+            raise away
+        session.is_doubtful = False
 
-    def _refuse(self) -> None:
-        if self._chance() < self.faults.refuse:
-            raise BackendRefused("erp: not today")
+    def refuse(self, kind: str, marks: Sequence[str], share: float = 1.0) -> None:
+        """Say no, now and then, to what bears these marks."""
+        if self.faults.happens(self.faults.weather.refuse * share, kind):
+            raise self.no("not today", marks)
+
+    def no(self, why: str, marks: Sequence[str]) -> BackendRefused:
+        self.erp.refused.update(marks)
+        return BackendRefused(f"{self.name}: {why}")
 
     def watermark(self, stream: str) -> int | None:
-        self._call("watermark")
+        self.call("watermark")
         return self.erp.state.cursor.get(stream, 0) if self.erp.has_marker else None
 
     def prepare(self, marker: bool) -> Prepared:
-        self._call("prepare")
+        self.call("prepare")
         self.erp.has_marker |= self.marker
-        return Prepared(Rung.WATERMARK) if self.marker else Prepared(Rung.COMPARE, "no marker table")
+        transactions = self.manner.transactions
+        abilities = Abilities(transactions=transactions, marker=self.marker)
+        if self.marker:
+            return Prepared(Rung.WATERMARK, "", abilities)
+        return Prepared(self.manner.rung, "no marker table", abilities)
 
     def allow_marker(self, allowed: bool) -> None:
         """Allow the marker table from the next start on, or not; what is in it stays."""
@@ -238,64 +346,112 @@ class FakeSnapshot:
 
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
         rows = [tuple(row[name] for name in spec.names) for row in self._state.tables[spec.name].values()]
-        for start in range(0, len(rows), 3):
+        for start in range(0, len(rows), 6):
             self._call("read")
-            yield rows[start : start + 3]
+            yield rows[start : start + 6]
 
 
 class FakeSession:
-    def __init__(self, erp: Erp, call: Callable[[str], None], refuse: Callable[[], None]) -> None:
-        self.state = erp.begin()
-        self._erp, self._call, self._refuse = erp, call, refuse
+    """One transaction; or, where there are none, changes that each are done when their call returns."""
 
-    def _log(self, kind: str, spec: TableSpec, row: Row) -> None:
-        effect = Effect(kind, spec.name, spec.key_of(row), str(row["mark"]))
-        self.state.effects = (*self.state.effects, effect)
+    def __init__(self, backend: FakeBackend) -> None:
+        self._backend, self._erp = backend, backend.erp
+        self.state = backend.erp.begin()
+        self.entries: list[Entry] = []
+        self.is_doubtful = False
+        self._tag: Tag | None = None
+        self._ordinal = 0
 
     def identify(self, tag: Tag) -> None:
-        """The old values, or the mark, tell a second try from a first."""
+        self._tag, self._ordinal = tag, 0
+
+    def _call(self, place: str) -> None:
+        self._backend.call(place)
+
+    def _known(self) -> Row | int | None:
+        """What this change was answered when it was done before (rung `guard`)."""
+        if self._backend.manner.rung is not Rung.GUARD or self._tag is None or self._backend.marker:
+            return None
+        answers = self.state.done.setdefault((self._tag.stream, self._tag.position), [])
+        self._ordinal += 1
+        return answers[self._ordinal - 1] if self._ordinal <= len(answers) else None
+
+    def _finish(self, entry: Entry, answer: Row | int) -> None:
+        """The change is done: with the transaction, or at once (and then its answer may be lost)."""
+        self.entries.append(entry)
+        if self._backend.manner.rung is Rung.GUARD and self._tag is not None and not self._backend.marker:
+            self.state.done[(self._tag.stream, self._tag.position)].append(answer)
+        if self._backend.manner.transactions:
+            return
+        self._backend.commit(self.state, self.entries)
+        self.state, self.entries = self._erp.begin(), []
+        self.is_doubtful = True
+        self._backend._between("committed")
+        faults = self._backend.faults
+        if faults.happens(faults.weather.lost, "answer lost after a change"):
+            raise BackendAway(f"{self._backend.name}: away after a change", at_commit=True)
+        self.is_doubtful = False
 
     def call(self, effect: schema.Effect) -> Row:
-        raise BackendRefused(f"{effect.name}: the simulated ERP has no procedures", procedure=effect.name)
+        self._call("call")
+        known = self._known()
+        if isinstance(known, dict):
+            return known
+        mark = str(effect.arguments["mark"])
+        self._backend.refuse("refused a call", [mark])
+        if effect.arguments.get("amount", 0) < 0:
+            raise self._backend.no("the amount must not be negative", [mark])
+        self._finish(Entry("call", effect.name, "", mark), {"ok": 1})
+        return {"ok": 1}
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
         self._call("insert")
-        self._refuse()
+        known = self._known()
+        if isinstance(known, dict):
+            return known
+        self._backend.refuse("refused an insert", [str(row["mark"])])
         made = {**dict.fromkeys(spec.names), **row}
-        if spec.name == "note" and made["id"] is None:
-            made["id"] = self._erp.next_number()
+        if "id" in made and made["id"] is None:
+            made["id"] = self.state.next_number()
         key = tuple(made[name] for name in spec.key)
         if key in self.state.tables[spec.name]:
-            raise BackendRefused("erp: there is a row with this key")
+            raise self._backend.no("there is a row with this key", [str(row["mark"])])
         self._check(made)
         self.state.tables[spec.name][key] = made
-        self._log("insert", spec, made)
-        return {name: made[name] for name in spec.key}
+        given = {name: made[name] for name in spec.key}
+        self._finish(Entry("insert", spec.name, spec.key_of(made), str(made["mark"])), given)
+        return given
 
     def _check(self, row: Row) -> None:
         if (row.get("stock") or 0) < 0:
-            raise BackendRefused("erp: stock must not be negative")
+            raise self._backend.no("stock must not be negative", [str(row["mark"])])
 
     def update(self, spec: TableSpec, key: Key, before: Row, after: Row) -> int:
         self._call("update")
-        self._refuse()
+        known = self._known()
+        if isinstance(known, int):
+            return known
+        self._backend.refuse("refused an update", [str(after["mark"])])
         row = self.state.tables[spec.name].get(key)
         if row is None or any(row[name] != value for name, value in before.items()):
             return 0
         made = {**row, **after}
         self._check(made)
         self.state.tables[spec.name][key] = made
-        self._log("update", spec, made)
+        self._finish(Entry("update", spec.name, spec.key_of(made), str(made["mark"])), 1)
         return 1
 
     def delete(self, spec: TableSpec, key: Key, before: Row) -> int:
         self._call("delete")
-        self._refuse()
+        known = self._known()
+        if isinstance(known, int):
+            return known
+        self._backend.refuse("refused a deletion", [str(before["mark"])])
         row = self.state.tables[spec.name].get(key)
         if row is None or any(row[name] != value for name, value in before.items()):
             return 0
         del self.state.tables[spec.name][key]
-        self._log("delete", spec, row)
+        self._finish(Entry("delete", spec.name, spec.key_of(row), str(row["mark"])), 1)
         return 1
 
     def look(self, spec: TableSpec, key: Key) -> Row | None:

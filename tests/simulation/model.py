@@ -1,182 +1,479 @@
-"""What was asked and acknowledged in a simulation, and what must hold about it after every step."""
+"""What was asked and acknowledged in a simulation, and what must hold about it after every step.
+
+The model knows three truths and compares them: what clients were told (`asked`), what the backends have committed (the
+log of each `Erp`), and what the store shows. It reads the store's tables themselves, not through the product's own
+readers, and looks only at what is new since its last look.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from brique.commands import may_move
-from brique.schema import Change, State
-from brique.store import Reader, Store, StoredCommand
-from tests.simulation.erp import SPECS, Effect, Erp
+from brique.schema import PENDING, Change, Command, Row, State
+from brique.store import Store
+from tests.simulation.erp import Entry, Erp
+
+_WAITING = (State.KEPT, State.SENDING)
+_NOTHING_DONE = (State.REFUSED, State.CONFLICT, State.WITHDRAWN)
 
 
 class Broken(AssertionError):
     """A promise was broken."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Asked:
-    """A command that a client gave, with `token`. `position`: where it was acknowledged, None when nobody knows."""
+    """A command that a client gave, with `token`. `position`: where it is kept, None when nobody has told."""
 
-    id: str
+    command: Command
     token: str
     marks: tuple[str, ...]
-    changes: tuple[Change, ...]
     position: int | None = None
+    is_acknowledged: bool = False
+    is_forgotten: bool = False
     state: State | None = None
+    doubts: int = 0
+    """How often somebody could not know what had arrived, by the time when it was given."""
+    epoch: int = 0
+    """How often its backend had forgotten something by the time when it was seen applied."""
+
+    @property
+    def id(self) -> str:
+        return self.command.id
+
+    @property
+    def backend(self) -> str:
+        return self.command.backend
 
     def wanted(self) -> list[tuple[str, str]]:
-        """(kind, mark) of the effects that it must have when applied, deletions left out."""
-        found = []
-        for change in self.changes:
-            if change.after is not None:
-                found.append(("insert" if change.before is None else "update", str(change.after["mark"])))
-        return found
+        """(kind, mark) of what it must have done when applied, deletions left out."""
+        found = [
+            ("insert" if change.before is None else "update", str(change.after["mark"]))
+            for change in self.command.changes
+            if change.after is not None
+        ]
+        return found + [("call", str(effect.arguments["mark"])) for effect in self.command.effects]
 
     def deleted(self) -> list[tuple[str, str, str]]:
         """(table, key, mark before) of the rows that it deletes."""
         return [
             (change.table, change.key, str(change.before["mark"]))
-            for change in self.changes
+            for change in self.command.changes
             if change.before is not None and change.after is None
         ]
 
 
 @dataclass
-class Model:
-    """What was asked, by id and by position, and what the ERP says of it."""
+class Ledger:
+    """What one ERP has committed, as far as it was looked at; begun anew when it has forgotten something."""
 
     erp: Erp
+    epoch: int = -1
+    seen: int = 0
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    history: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)
+    """The marks that each row has had, in order; None when it was deleted."""
+    last: dict[tuple[str, str], tuple[int, Entry]] = field(default_factory=dict)
+    place_of: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The row that a mark was put into."""
+    floor: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How far in its history a row must be seen: the last change of it by a command that is shown as applied."""
+    forgetful: bool = False
+    """It has lost commits, and its process has not looked yet."""
+
+    def news(self) -> list[Entry]:
+        """What was committed since the last look."""
+        if self.epoch != self.erp.epoch:
+            self.epoch, self.seen = self.erp.epoch, 0
+            self.counts, self.history, self.last, self.floor, self.place_of = {}, {}, {}, {}, {}
+        found = self.erp.log[self.seen :]
+        self.seen = len(self.erp.log)
+        return found
+
+
+@dataclass
+class Model:
+    """What was asked, by id and by position, and what the backends say of it."""
+
+    erps: dict[str, Erp]
+    surest: set[str]
+    """Backends whose rung can always tell what has arrived: nothing there is ever `unknown`."""
+    atomic: set[str] = field(default_factory=set)
+    """Backends that do all of a command or nothing."""
+    barred: set[str] = field(default_factory=set)
+    """Users who, at some time, could not write."""
     asked: dict[str, Asked] = field(default_factory=dict)
     by_position: dict[int, Asked] = field(default_factory=dict)
     decided: set[int] = field(default_factory=set)
-    forgetful: bool = False
-    """The ERP has lost commits, and its process has not looked yet."""
+    doubts: int = 0
+    """How often nobody could know whether something had arrived: an answer was lost, a process died."""
+    newest: int = 0
+    """The highest position acknowledged so far."""
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+    of_mark: dict[str, Asked] = field(default_factory=dict)
+    checks: int = 0
+    may_forget: bool = False
+    """Commands that settled long ago may be forgotten."""
+    dismissed: set[int] = field(default_factory=set)
 
-    def acknowledge(self, identity: str, position: int) -> None:
-        asked = self.asked[identity]
+    def __post_init__(self) -> None:
+        self.ledgers = {name: Ledger(erp) for name, erp in self.erps.items()}
+
+    def ask(self, asked: Asked) -> None:
+        asked.doubts = self.doubts
+        self.asked[asked.id] = asked
+        self.of_mark.update(dict.fromkeys(asked.marks, asked))
+
+    def acknowledge(self, asked: Asked, answer: dict[str, Any], store: Store | None) -> None:
+        """A client was told that its command is kept. `store`: of the engine that said so, if it still lives and
+        had the room to show it."""
+        position = answer["position"]
+        if answer["id"] != asked.id:
+            raise Broken(f"{asked.id} was answered with {answer['id']}")
         if asked.position not in (None, position):
-            raise Broken(f"{identity} was acknowledged at {asked.position} and at {position}")
+            raise Broken(f"{asked.id} was acknowledged at {asked.position} and at {position}")
         other = self.by_position.get(position)
         if other is not None and other is not asked:
-            raise Broken(f"position {position} was given to {other.id} and to {identity}")
-        asked.position = position
+            raise Broken(f"position {position} was given to {other.id} and to {asked.id}")
+        if not answer["duplicate"]:
+            if position <= self.newest:
+                raise Broken(f"{asked.id} was given position {position} after {self.newest}")
+            self.newest = position
+        asked.is_acknowledged, asked.position = True, position
         self.by_position[position] = asked
+        if store is not None and not asked.is_forgotten:
+            row = store.connection.execute("SELECT id FROM command WHERE position = ?", (position,)).fetchone()
+            if row is None or row[0] != asked.id:
+                raise Broken(f"{asked.id} was acknowledged at {position}, and its author does not see it")
 
-    def check(self, reader: Reader) -> None:
-        """Everything that must hold at any time. `reader` must be on one state of a store that is up to date."""
-        counts = self._count_effects()
-        for position, asked in self.by_position.items():
-            item = reader.command(position)
-            if item is None or item.command.id != asked.id:
-                raise Broken(f"{asked.id}, acknowledged at {position}, is not there")
-            self._check_life(asked, item)
-            self._check_effects(asked, item.state, counts)
-        self._check_order()
-        self._check_shown(reader)
-
-    def _count_effects(self) -> dict[tuple[str, str], int]:
-        counts: dict[tuple[str, str], int] = {}
-        for effect in self.erp.state.effects:
-            place = (effect.kind, effect.mark)
-            if effect.kind != "delete":
-                counts[place] = counts.get(place, 0) + 1
-        return counts
-
-    def _check_life(self, asked: Asked, item: StoredCommand) -> None:
-        """States go by the table of moves (through several moves between two looks)."""
-        before, now = asked.state, item.state
-        if before is not None and before is not now and not _leads(before, now):
-            raise Broken(f"{asked.id} went from {before} to {now}")
-        asked.state = now
-
-    def _check_effects(self, asked: Asked, state: State, counts: dict[tuple[str, str], int]) -> None:
-        """Once, or not at all: as its state says."""
-        for kind, mark in asked.wanted():
-            found = counts.get((kind, mark), 0)
-            if found > 1:
-                raise Broken(f"{asked.id} ({state}) had its effect {found} times: {kind} {mark}")
-            if state is State.APPLIED and not found and not self.forgetful:
-                raise Broken(f"{asked.id} is applied, and the backend has no {kind} {mark}")
-            if state in (State.REFUSED, State.CONFLICT, State.WITHDRAWN) and found:
-                raise Broken(f"{asked.id} is {state}, and the backend has its {kind} {mark}")
-
-    def _check_order(self) -> None:
-        """Effects on one row in the order of their acknowledgements."""
-        position_of = {
-            mark: asked.position for asked in self.asked.values() for mark in asked.marks if asked.position is not None
+    def check(self, store: Store) -> None:
+        """Everything that must hold at any time. `store` must have taken in all of its spool."""
+        self.checks += 1
+        there = {
+            position: (identity, State(state), dismissed)
+            for position, identity, state, dismissed in store.connection.execute(
+                "SELECT position, id, state, dismissed FROM command"
+            )
         }
-        last: dict[tuple[str, str], tuple[int, Effect]] = {}
-        for effect in self.erp.state.effects:
-            position = position_of.get(effect.mark)
-            if position is None or effect.kind == "delete":
-                continue
-            place = (effect.table, effect.key)
-            before = last.get(place)
-            if before is not None and before[0] > position:
-                raise Broken(f"{effect} of position {position} came after {before[1]} of position {before[0]}")
-            last[place] = (position, effect)
+        news = {name: ledger.news() for name, ledger in self.ledgers.items()}
+        changed = self._check_commands(there)
+        for name, entries in news.items():
+            touched = self._take_in(name, entries)
+            self._check_effects(name, {*touched, *(asked for asked in changed if asked.backend == name)})
+        self._check_shown(store)
 
-    def _check_shown(self, reader: Reader) -> None:
-        """What is not settled is seen: each row's last word of a waiting command, with its mark as pending."""
+    def _check_commands(self, there: dict[int, tuple[str, State, int]]) -> list[Asked]:
+        """Every acknowledged command is there, and its state follows from the one before. Those that have moved."""
+        changed = []
+        for position, (identity, state, dismissed) in there.items():
+            asked = self.asked.get(identity)
+            if asked is None:
+                raise Broken(f"nobody has asked for {identity} at {position}")
+            if asked.position not in (None, position):
+                raise Broken(f"{identity} is kept at {asked.position} and at {position}")
+            asked.position = position
+            self.by_position[position] = asked
+            if dismissed:
+                self.dismissed.add(position)
+            before = asked.state
+            if before is state:
+                continue
+            forgotten = self.erps[asked.backend].epoch > asked.epoch
+            if before is not None and not _leads(before, state, forgotten=forgotten):
+                raise Broken(f"{identity} went from {before} to {state}")
+            if asked.is_forgotten:
+                raise Broken(f"{identity} was forgotten as {before} and is {state} now")
+            if state is State.UNKNOWN and (asked.backend in self.surest or asked.doubts == self.doubts):
+                raise Broken(f"{identity} is unknown, and there was nothing that could not be known")
+            if state is State.REFUSED and not self._has_reason(asked):
+                raise Broken(f"{identity} is refused, and nobody has refused it")
+            if state is State.CONFLICT and not self._has_met_others(asked):
+                raise Broken(f"{identity} is in conflict, and its rows are as its author saw them")
+            asked.state = state
+            if state is State.APPLIED:
+                asked.epoch = self.erps[asked.backend].epoch
+            changed.append(asked)
+        for position, asked in self.by_position.items():
+            if position not in there and not asked.is_forgotten:
+                self._note_missing(asked)
+        return changed
+
+    def _has_reason(self, asked: Asked) -> bool:
+        """Whether somebody has refused this command: its backend, its rights, a person, or the end of another one."""
+        refused = self.erps[asked.backend].refused
+        if asked.position in self.decided or asked.command.user in self.barred or asked.command.after:
+            return True
+        if not refused.isdisjoint(asked.marks) or any(place[2] in refused for place in asked.deleted()):
+            return True
+        return any(change.key.startswith(PENDING) or _leans(change) for change in asked.command.changes)
+
+    def _has_met_others(self, asked: Asked) -> bool:
+        """Whether a row that this command changes is, or was in the meantime, not as its author saw it; where the rung
+        cannot tell what has arrived, a number may have been lost as well."""
+        ledger, erp = self.ledgers[asked.backend], self.erps[asked.backend]
+        if asked.backend not in self.surest or erp.epoch or asked.command.after:
+            return True
+        for change in asked.command.changes:
+            table, key = change.table, change.key
+            if key.startswith(PENDING) and change.before is not None:
+                maker = self.asked.get(key.removeprefix(PENDING))
+                place = ledger.place_of.get(maker.marks[0]) if maker is not None and maker.marks else None
+                if place is None:
+                    return True
+                table, key = place
+            history = ledger.history.get((table, key), [])
+            row = erp.rows(table).get(key)
+            if change.before is None or row is None or len(history) > 2:
+                return True
+            if any(row[name] != value for name, value in change.before.items()):
+                return True
+        return False
+
+    def _note_missing(self, asked: Asked) -> None:
+        """A command is not there: forgotten after its time, or lost."""
+        is_over = asked.state is not None and asked.state.settled
+        if is_over and asked.state is not None and asked.state.needs_person:
+            is_over = asked.position in self.dismissed
+        if self.may_forget and is_over:
+            asked.is_forgotten = True
+        elif asked.is_acknowledged:
+            raise Broken(f"{asked.id}, acknowledged at {asked.position} and {asked.state}, is not there")
+
+    def check_same_laid(self, store: Store, again: Store) -> None:
+        """`again` was made from the spool alone: the same commands wait, and the same is laid over the copy."""
+        for what, query in _LAID.items():
+            here = set(store.connection.execute(query).fetchall())
+            there = set(again.connection.execute(query).fetchall())
+            if here != there:
+                raise Broken(f"from the spool alone, {what} differ: lost {here - there}, new {there - here}")
+
+    def _take_in(self, name: str, entries: list[Entry]) -> set[Asked]:
+        """Take in what a backend has committed: once each, and on each row in the order of the acknowledgements."""
+        ledger = self.ledgers[name]
+        if not ledger.seen - len(entries):
+            touched = {asked for asked in self.asked.values() if asked.backend == name}
+        else:
+            touched = set()
+        for entry in entries:
+            place = (entry.table, entry.key)
+            if entry.kind != "call":
+                ledger.history.setdefault(place, ["start"]).append(None if entry.kind == "delete" else entry.mark)
+            asked = self.of_mark.get(entry.mark)
+            if asked is None or entry.other:
+                continue
+            if entry.kind == "delete":
+                continue
+            touched.add(asked)
+            what = (entry.kind, entry.mark)
+            ledger.counts[what] = ledger.counts.get(what, 0) + 1
+            if asked.position is None:
+                raise Broken(f"{asked.id} has {entry} on the backend, and was never kept")
+            before = ledger.last.get(place)
+            if entry.kind != "call":
+                if before is not None and before[0] > asked.position:
+                    raise Broken(f"{entry} of position {asked.position} came after {before[1]} of {before[0]}")
+                ledger.last[place] = (asked.position, entry)
+                ledger.place_of[entry.mark] = place
+        return touched
+
+    def _check_effects(self, name: str, touched: set[Asked]) -> None:
+        """Once, or not at all: as its state says."""
+        ledger = self.ledgers[name]
+        for asked in touched:
+            state = asked.state
+            wanted = asked.wanted()
+            missing = sum(what not in ledger.counts for what in wanted)
+            if name in self.atomic and 0 < missing < len(wanted) and not ledger.forgetful:
+                raise Broken(f"{asked.id} ({state}) was torn: {missing} of its {len(wanted)} changes are not there")
+            for kind, mark in wanted:
+                found = ledger.counts.get((kind, mark), 0)
+                if found > 1:
+                    raise Broken(f"{asked.id} ({state}) had its effect {found} times: {kind} {mark}")
+                if state is State.APPLIED and not found and not ledger.forgetful:
+                    raise Broken(f"{asked.id} is applied, and the backend has no {kind} {mark}")
+                if state in _NOTHING_DONE and found and asked.position not in self.decided:
+                    raise Broken(f"{asked.id} is {state}, and the backend has its {kind} {mark}")
+            if state is State.APPLIED and not ledger.forgetful and asked.position not in self.decided:
+                self._raise_floor(ledger, asked)
+
+    def _raise_floor(self, ledger: Ledger, asked: Asked) -> None:
+        """From now on nobody may see the rows of this command as they were before it."""
+        for mark in asked.marks:
+            place = ledger.place_of.get(mark)
+            if place is not None:
+                ledger.floor[place] = max(ledger.floor.get(place, 0), ledger.history[place].index(mark))
+
+    def _check_shown(self, store: Store) -> None:
+        """What is not settled is seen: each row's last word of a waiting command, with its mark as pending; and what
+        has settled is seen as well, or something newer."""
+        renamed = {
+            (table, old): key
+            for table, old, key in store.connection.execute("SELECT table_name, old, key FROM renamed")
+        }
         last: dict[tuple[str, str], Change] = {}
-        for item in reader.pending_for("erp", 100_000):
-            for change in item.command.changes:
-                last[(change.table, change.key)] = change
+        for _, asked in sorted(self.by_position.items()):
+            if asked.state in _WAITING:
+                for change in asked.command.changes:
+                    last[(change.table, renamed.get((change.table, change.key), change.key))] = change
+        rows = self._rows(store)
         for (table, key), change in last.items():
-            row = reader.row(table, key)
-            if change.after is None:
-                if row is not None:
-                    raise Broken(f"{table}/{key} is seen although its deletion waits")
-            elif row is None:
-                if change.before is None:
-                    raise Broken(f"{table}/{key} waits to be made and is not seen")
-            elif any(row.values[name] != value for name, value in change.after.items()):
-                raise Broken(f"{table}/{key} is seen as {row.values} although {change.after} waits")
-            elif not row.pending:
-                raise Broken(f"{table}/{key} has a waiting command and is not marked")
+            _check_pending(table, key, change, rows[table].get(key))
+        for name, ledger in self.ledgers.items():
+            if not ledger.forgetful:
+                self._check_floor(name, ledger, rows, set(last))
+
+    def _rows(self, store: Store) -> dict[str, dict[str, tuple[int, Row]]]:
+        """Every visible row: by table and key, its mark as pending and its values."""
+        found: dict[str, dict[str, tuple[int, Row]]] = {}
+        for erp in self.erps.values():
+            for table, spec in erp.specs.items():
+                query = f"SELECT _key, _pending, {', '.join(spec.names)} FROM t_{table}"
+                found[table] = {
+                    key: (pending, dict(zip(spec.names, values, strict=True)))
+                    for key, pending, *values in store.connection.execute(query)
+                }
+        return found
+
+    def _check_floor(
+        self, name: str, ledger: Ledger, rows: dict[str, dict[str, tuple[int, Row]]], waiting: set[tuple[str, str]]
+    ) -> None:
+        for place, floor in ledger.floor.items():
+            if place in waiting:
+                continue
+            table, key = place
+            seen = rows[table].get(key)
+            mark = None if seen is None else seen[1]["mark"]
+            history = ledger.history[place]
+            is_older = mark in history[:floor] if self.erps[name].epoch else True
+            maker = self.of_mark.get(str(history[floor]))
+            if maker is not None and (table, f"{PENDING}{maker.id}") in waiting:
+                continue
+            if is_older and mark not in history[floor:] and not _is_unnumbered(rows[table], history[floor]):
+                raise Broken(
+                    f"{table}/{key} is seen as {mark}, older than {history[floor]}, which {name} has confirmed"
+                )
 
     def check_deletions(self) -> None:
         """At rest: a row that brique deleted was deleted by a command that says so."""
         wanted = {
             place
             for asked in self.asked.values()
-            if asked.state in (State.APPLIED, State.UNKNOWN) or asked.position in self.decided
+            if asked.state in (State.APPLIED, State.UNKNOWN) or asked.position in self.decided or asked.is_forgotten
             for place in asked.deleted()
         }
-        for effect in self.erp.state.effects:
-            if effect.kind == "delete" and (effect.table, effect.key, effect.mark) not in wanted:
-                raise Broken(f"nobody stands for {effect}")
+        for erp in self.erps.values():
+            for entry in erp.log:
+                if entry.kind == "delete" and not entry.other and (entry.table, entry.key, entry.mark) not in wanted:
+                    raise Broken(f"nobody stands for {entry}")
+
+    def _check_deleted(self) -> None:
+        """At rest: what a command that is applied has deleted is not there any more."""
+        marks = {
+            (table, str(row["mark"]))
+            for erp in self.erps.values()
+            for table, rows in erp.state.tables.items()
+            for row in rows.values()
+            if row["mark"] != "start"
+        }
+        for asked in self.by_position.values():
+            if asked.state is State.APPLIED and asked.position not in self.decided:
+                for table, key, mark in asked.deleted():
+                    if (table, mark) in marks:
+                        raise Broken(f"{asked.id} is applied, and {table}/{key} is still there as {mark}")
 
     def check_at_rest(self, store: Store) -> None:
         """After everything has settled and a refresh: copy and backend are equal, and nothing is left over."""
-        for table, spec in SPECS.items():
-            there = {key: {name: row[name] for name in spec.names} for key, row in self.erp.rows(table).items()}
-            here, marks = {}, {}
-            for key, pending, *values in store.connection.execute(
-                f"SELECT _key, _pending, {', '.join(spec.names)} FROM t_{table}"
-            ):
-                here[key], marks[key] = dict(zip(spec.names, values, strict=True)), pending
-            if here != there:
-                wrong = {
-                    key: (here.get(key), there.get(key)) for key in {*here, *there} if here.get(key) != there.get(key)
-                }
-                raise Broken(f"{table}: copy and backend differ: {wrong}")
-            if any(marks.values()):
-                raise Broken(f"{table}: marks are left: {marks}")
-            state = store.reader.table_state(table)
-            if state is None or state.rows != len(here):
-                raise Broken(f"{table}: {len(here)} rows are counted as {state}")
+        shown = self._rows(store)
+        for erp in self.erps.values():
+            for table in erp.specs:
+                here = {key: values for key, (_, values) in shown[table].items()}
+                there = erp.rows(table)
+                if here != there:
+                    keys = {*here, *there}
+                    wrong = {key: (here.get(key), there.get(key)) for key in keys if here.get(key) != there.get(key)}
+                    raise Broken(f"{table}: copy and backend differ: {wrong}")
+                marks = {key: pending for key, (pending, _) in shown[table].items() if pending}
+                if marks:
+                    raise Broken(f"{table}: marks are left: {marks}")
+                state = store.reader.table_state(table)
+                if state is None or state.rows != len(here):
+                    raise Broken(f"{table}: {len(here)} rows are counted as {state}")
         for left in ("overlay", "shadow"):
             [[count]] = store.connection.execute(f"SELECT count(*) FROM {left}").fetchall()
             if count:
                 raise Broken(f"{count} rows are left in {left}")
+        self._check_counts(store)
+        self._check_deleted()
+
+    def _check_counts(self, store: Store) -> None:
+        """What the outbox counts is what is there."""
+        counted = {
+            (state, backend): n
+            for state, backend, n in store.connection.execute(
+                "SELECT state, backend, sum(n) FROM command_count GROUP BY state, backend"
+            )
+            if n
+        }
+        there = {
+            (state, backend): n
+            for state, backend, n in store.connection.execute(
+                "SELECT state, backend, count(*) FROM command GROUP BY state, backend"
+            )
+        }
+        if counted != there:
+            raise Broken(f"the outbox counts {counted} where there are {there}")
 
 
-def _leads(before: State, now: State) -> bool:
-    """Whether moves lead from one state to the other, directly or through others."""
-    seen, wave = set[State](), {before}
-    while wave:
-        wave = {to for state in wave for to in State if may_move(state, to)} - seen
-        seen |= wave
-    return now in seen
+def _is_unnumbered(rows: dict[str, tuple[int, Row]], mark: str | None) -> bool:
+    """Whether a row is seen under its temporary key: a crash has lost its number until the next refresh."""
+    return any(key.startswith(PENDING) and row["mark"] == mark for key, (_, row) in rows.items())
+
+
+def _check_pending(table: str, key: str, change: Change, seen: tuple[int, Row] | None) -> None:
+    if change.after is None:
+        if seen is not None:
+            raise Broken(f"{table}/{key} is seen although its deletion waits")
+    elif seen is None:
+        if change.before is None:
+            raise Broken(f"{table}/{key} waits to be made and is not seen")
+    elif any(seen[1][name] != value for name, value in change.after.items()):
+        raise Broken(f"{table}/{key} is seen as {seen[1]} although {change.after} waits")
+    elif not seen[0]:
+        raise Broken(f"{table}/{key} has a waiting command and is not marked")
+
+
+_LAID = {
+    "commands": "SELECT position, id, backend, user, replace(state, 'sending', 'kept'), dismissed FROM command "
+    "WHERE state IN ('kept', 'sending') OR (dismissed = 0 AND state IN ('refused', 'conflict', 'unknown'))",
+    "waiting changes": "SELECT table_name, key, position, ordinal, before, after FROM overlay "
+    "WHERE position IN (SELECT position FROM command WHERE state IN ('kept', 'sending'))",
+    "marks": "SELECT table_name, key, position FROM overlay WHERE mark",
+}
+
+
+def _leans(change: Change) -> bool:
+    return any(isinstance(value, str) and value.startswith(PENDING) for value in (change.after or {}).values())
+
+
+_OVER = frozenset({State.REFUSED, State.CONFLICT, State.WITHDRAWN})
+
+
+def _leads(before: State, now: State, *, forgotten: bool) -> bool:
+    """Whether a command seen in one state may be seen in the other next; not the product's own table. `forgotten`: its
+    backend has forgotten commits since it was applied."""
+    if before in _OVER:
+        return False
+    if before is State.UNKNOWN:
+        return now in (State.APPLIED, State.REFUSED)
+    if before is State.APPLIED:
+        return forgotten
+    return True
+
+
+def told(model: Model) -> list[tuple[str, str]]:
+    """What became of each command, in order: the same for the same seed."""
+    return [(asked.id, str(asked.state)) for _, asked in sorted(model.by_position.items())]
+
+
+__all__ = ["Asked", "Broken", "Ledger", "Model", "told"]

@@ -1,42 +1,46 @@
-"""The engine and the backend's process as the product has them, on a simulated clock and with a door that crashes.
+"""The engine and the backends' processes as the product has them, on a simulated clock and with a door that crashes.
 
-Nothing runs by itself: `Door.call` is the channel, and carries the engine's work out at once; a crash closes the
-files where they are, as kill -9 does, and the next call finds a new engine that has caught up from them.
+Nothing runs by itself: `Door.ask` is the channel, and carries the engine's work out at once, several requests in one
+batch when they come together; a crash closes the files where they are, as kill -9 does, and the next call finds a new
+engine that has caught up from them. A backend's process runs in tasks that stop in the middle of a call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import greenlet
 import msgspec
 
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
-from brique.app.intranet import Declared, Intranet
-from brique.commands import Request
+from brique.app.intranet import Declared
+from brique.commands import Report
 from brique.errors import BriqueError, EngineAway, NoRoom
 from brique.settings import Settings
 from brique.spool import Entry
-from tests.simulation.erp import SPECS, FakeBackend
+from tests.simulation.erp import FakeBackend
+from tests.simulation.faults import Crash, Ended, Faults
 
-
-class Crash(BaseException):
-    """A process ends here, like kill -9: nothing may catch it."""
+_encode, _decode = msgspec.msgpack.encode, msgspec.msgpack.decode
 
 
 class SimClock:
+    """`seconds` only rise; the wall clock is set forward and back by `wall`."""
+
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.wall = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 11, 20, 8, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return datetime(2026, 11, 20, 8, tzinfo=UTC) + timedelta(seconds=self.seconds + self.wall)
 
     def monotonic(self) -> float:
         return self.seconds
@@ -51,13 +55,19 @@ class _Stopped:
     def is_set(self) -> bool:
         return False
 
-    def wait(self, seconds: float = 0.0) -> bool:
-        self._clock.seconds += seconds
+    def wait(self, seconds: float | None = 0.0) -> bool:
+        self._clock.seconds += seconds or 0.0
         return False
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+    def clear(self) -> None:
+        """Nobody waits."""
 
 
 class _NoGuard:
-    """Calls here end by themselves."""
+    """Calls here end by themselves: the simulated backend says when the time of a frozen one is over."""
 
     @contextmanager
     def call(self, seconds: float, *, slow_seconds: float = 1.0) -> Iterator[None]:
@@ -70,109 +80,110 @@ class _NoGuard:
     def touch(self) -> None:
         """Nothing runs out."""
 
+    def stop(self) -> None:
+        """Nothing runs."""
+
 
 class _AtOnce:
     """An executor that does what it is given before it returns."""
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        return _done(lambda: function(*args))
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args))
+        except BriqueError as fault:
+            future.set_exception(fault)
+        return future
 
-    def shutdown(self) -> None:
+    def shutdown(self, **_: Any) -> None:
         """Nothing is under way."""
 
 
-def _done(function: Callable[[], Any]) -> Future[Any]:
-    """What `function` gives, as a future; a Crash ends the process at once."""
-    future: Future[Any] = Future()
-    try:
-        future.set_result(function())
-    except BriqueError as fault:
-        future.set_exception(fault)
-    return future
+class _Loop(asyncio.AbstractEventLoop):
+    """As much of an event loop as the engine's methods need while somebody drives them by hand."""
+
+    def __init__(self) -> None:
+        self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
+        self._ready.append((callback, args))
+
+    call_soon_threadsafe = call_soon
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_closed(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """A crash leaves futures that nobody asks."""
+
+    def run_ready(self) -> None:
+        while self._ready:
+            callback, args = self._ready.popleft()
+            callback(*args)
 
 
-class _Writer:
-    """The engine's writer without its thread."""
+class _Call:
+    """One method of the engine on its way to its answer."""
 
-    failure = None
+    def __init__(self, coroutine: Coroutine[Any, Any, dict[str, Any]]) -> None:
+        self._coroutine = coroutine
+        self._waits: asyncio.Future[Any] | None = None
+        self.answer: dict[str, Any] | BriqueError | None = None
 
-    def __init__(self, engine: Engine, crash: Callable[[str], None]) -> None:
-        self._engine, self._crash = engine, crash
-
-    def start(self) -> None:
-        """Nothing runs by itself."""
-
-    def ask(self, request: Request) -> Future[Any]:
-        def handle() -> Any:
-            [answer] = self._engine.ledger.handle([request])
-            self._crash("handled")
-            if isinstance(answer, BriqueError):
-                raise answer
-            return answer
-
-        return _done(handle)
-
-    def run(self, job: Callable[[], Any]) -> Future[Any]:
-        def run() -> Any:
-            result = job()
-            self._crash("done")
-            return result
-
-        return _done(run)
-
-    def load(self, load: Any) -> Future[None]:
-        def work() -> None:
+    def go_on(self) -> None:
+        """Run to the next wait, or to the end."""
+        while self.answer is None and (self._waits is None or self._waits.done()):
             try:
-                while load.step():
-                    self._crash("load")
-            except BriqueError:
-                load.abandon()
-                raise
+                self._waits = self._coroutine.send(None)
+            except StopIteration as end:
+                self.answer = end.value
+            except BriqueError as fault:
+                self.answer = fault
 
-        return _done(work)
+    def close(self) -> None:
+        self._coroutine.close()
 
 
 class _Spool:
-    """The real spool; crashes before and after an append, and is full now and then."""
+    """The real spool; crashes before and after an append, and is full or broken now and then."""
 
-    def __init__(self, spool: Any, crash: Callable[[str], None], is_full: Callable[[], bool]) -> None:
-        self._spool, self._crash, self._is_full = spool, crash, is_full
+    def __init__(self, spool: Any, faults: Faults) -> None:
+        self._spool, self._faults = spool, faults
 
-    def append(self, entries: list[Entry]) -> list[int]:
-        self._crash("append")
-        if self._is_full():
+    def append(self, entries: Sequence[Entry], *, urgent: bool = False) -> list[int]:
+        self._faults.crash("engine killed before a flush")
+        if self._faults.happens(self._faults.weather.full, "spool's disk full"):
             raise NoRoom("simulated: the disk is full")
-        positions: list[int] = self._spool.append(entries)
-        self._crash("appended")
+        positions: list[int] = self._spool.append(entries, urgent=urgent)
+        self._faults.crash("engine killed after a flush")
         return positions
+
+    def forget(self, upto: int) -> int:
+        self._faults.crash("engine killed before it forgets")
+        count: int = self._spool.forget(upto)
+        self._faults.crash("engine killed after it has forgotten")
+        return count
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._spool, name)
 
 
-def declared(*, marker: bool, refresh_seconds: float) -> Declared:
-    intranet = Intranet("Simulation")
-    backend = intranet.backend("erp", "sqlite:////nowhere", refresh=refresh_seconds, marker=marker)
-    intranet.infer(backend, tuple(SPECS.values()))
-    return intranet.declared()
-
-
 class Door:
-    """The channel to an engine that may have crashed. `crash(place)` may raise Crash, `is_full(what)` says when a disk
-    is full. A call to a dead engine starts it anew (its supervisor does) and fails."""
+    """The channel to an engine that may have crashed. A call to a dead engine starts it anew (its supervisor does)
+    and fails."""
 
-    def __init__(
-        self,
-        made: Declared,
-        settings: Settings,
-        clock: SimClock,
-        *,
-        crash: Callable[[str], None],
-        is_full: Callable[[str], bool],
-    ) -> None:
-        self.declared, self.settings, self.clock = made, settings, clock
-        self._crash, self._is_full = crash, is_full
-        self._loop = asyncio.new_event_loop()
+    def __init__(self, made: Declared, settings: Settings, clock: SimClock, faults: Faults) -> None:
+        self.declared, self.settings, self.clock, self.faults = made, settings, clock, faults
+        self._loop = _Loop()
         self.engine: Engine | None = None
         self.restarts = 0
 
@@ -181,22 +192,20 @@ class Door:
         while True:
             engine = Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
             real = engine.spool
-            engine.spool = engine.ledger.spool = _Spool(  # type: ignore[assignment]  # the same, with faults
-                real, self._crash, lambda: self._is_full("spool")
-            )
-            engine.writer.stop = lambda: None  # type: ignore[method-assign]  # its thread was never started
-            engine.writer = _Writer(engine, self._crash)  # type: ignore[assignment]  # the same, without a thread
+            engine.spool = engine.ledger.spool = _Spool(real, self.faults)  # type: ignore[assignment]  # with faults
+            engine.writer.start = engine.writer.stop = lambda: None  # type: ignore[method-assign]  # no thread of its own
             engine.store.listen(self._before_commit)
             self.engine = engine
             try:
                 engine.start()
                 return engine
             except (Crash, NoRoom):
+                Crash.over()
                 self.kill()
 
     def _before_commit(self, tx: object, changes: object) -> None:
-        self._crash("commit")
-        if self._is_full("store"):
+        self.faults.crash("engine killed before a commit")
+        if self.faults.happens(self.faults.weather.full, "store's disk full"):
             raise NoRoom("simulated: the store's disk is full")
 
     def kill(self) -> None:
@@ -207,124 +216,214 @@ class Door:
             engine.store.close()
             engine.spool.close()
 
-    def call(self, method: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
+    def call(self, method: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """One call. Raises what the engine raises, and EngineAway when it is not there or dies over it."""
+        [answer] = self.ask([(method, payload)])
+        if isinstance(answer, BriqueError):
+            raise answer
+        return answer
+
+    def ask(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any] | BriqueError]:
+        """Calls that come together, which the engine takes in one batch. Raises EngineAway."""
         if self.engine is None:
             self.start()
             raise EngineAway("simulated: the engine was away")
-        assert self.engine is not None
-        carried = msgspec.msgpack.decode(msgspec.msgpack.encode(payload))
+        engine = self.engine
+        under_way = [_Call(engine.handle(method, _decode(_encode(payload)))) for method, payload in calls]
+        asyncio._set_running_loop(self._loop)
         try:
-            answer = self._loop.run_until_complete(self.engine.handle(method, carried))
+            while True:
+                for call in under_way:
+                    call.go_on()
+                if all(call.answer is not None for call in under_way):
+                    break
+                engine.writer._turn()
+                self._loop.run_ready()
+            self.faults.crash("engine killed before it answers")
         except Crash:
+            Crash.over()
             self.kill()
             raise EngineAway("simulated: the engine crashed") from None
-        decoded: dict[str, Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(answer))
-        return decoded
+        finally:
+            asyncio._set_running_loop(None)
+            for call in under_way:
+                call.close()
+            self._loop._ready.clear()
+        return [
+            call.answer if isinstance(call.answer, BriqueError) else _decode(_encode(call.answer)) for call in under_way
+        ]
+
+    def run(self, job: Callable[[Engine], Any]) -> Any:
+        """Something that the engine does by itself, in its writing thread. Raises EngineAway."""
+        engine = self.alive()
+        future = engine.writer.run(lambda: job(engine))
+        try:
+            engine.writer._turn()
+        except Crash:
+            Crash.over()
+            self.kill()
+            raise EngineAway("simulated: the engine crashed") from None
+        return future.result()
 
     def alive(self) -> Engine:
         """The engine, started if need be."""
         return self.engine or self.start()
 
-    def close(self) -> None:
-        self.kill()
-        self._loop.close()
-
 
 class Channel:
-    """The backend process's end of the door; its process may crash before and after each call."""
+    """A backend process's end of the door; others may act, and the process end, before and after each call."""
 
-    def __init__(self, door: Door, crash: Callable[[str], None]) -> None:
-        self._door, self._crash = door, crash
+    def __init__(self, door: Door, between: Callable[[str], None]) -> None:
+        self._door, self._between = door, between
 
     def call(self, method: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
-        self._crash(f"{method}?")
-        answer = self._door.call(method, payload, timeout)
-        self._crash(f"{method}!")
+        Crash.check()
+        self._between(f"{method}?")
+        answer = self._door.call(method, payload)
+        self._between(f"{method}!")
         return answer
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def backend_process(
-    door: Door,
-    backend: FakeBackend,
-    chance: Callable[[], float],
-    crash: Callable[[str], None],
-    allowed: Callable[[Any], str],
-) -> BackendProcess:
-    """The backend's process, to be driven by its `_turn`."""
-    process = BackendProcess(
-        door.declared,
-        "erp",
-        door.settings,
-        door.clock,
-        Channel(door, crash),  # type: ignore[arg-type]  # what is used of a channel
-        allowed=allowed,
-        backend=backend,
-        chance=chance,
-    )
-    refresher = process.refreshing.refresher
-    process.guard.stop()
-    refresher.guard.stop()
-    process.guard = refresher.guard = _NoGuard()  # type: ignore[assignment]  # as above
-    refresher._loads = _AtOnce()  # type: ignore[assignment]
-    process._stopped = process.refreshing._stopped = _Stopped(door.clock)  # type: ignore[assignment]
-    return process
+class _Turnstile:
+    """A lock between tasks: who finds it taken lets the others go on."""
+
+    def __init__(self, give_way: Callable[[], None]) -> None:
+        self._give_way = give_way
+        self._is_taken = False
+
+    def __enter__(self) -> None:
+        while self._is_taken:
+            self._give_way()
+        self._is_taken = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_taken = False
 
 
-class Refresh:
-    """One refresh of a process, in a thread of its own that runs only while somebody waits in `go_on`: it comes back
-    at a `pause` or at its end. So two things go on at once, and yet always in the same order."""
+class _Reports:
+    """Reports on their way to the engine: those that need not have arrived are `later`, and lost when their process
+    dies."""
 
-    def __init__(self, process: BackendProcess) -> None:
-        self._process = process
-        self._resume, self._back = threading.Semaphore(0), threading.Semaphore(0)
+    def __init__(self, send: Callable[[Report], None], faults: Faults) -> None:
+        self._send, self._faults = send, faults
+        self._waiting: deque[Report] = deque()
+
+    def later(self, report: Report) -> None:
+        self._waiting.append(report)
+        while self._waiting and self._faults.chance() < 0.5:
+            self._send_first()
+
+    def now(self, report: Report) -> None:
+        self._waiting.append(report)
+        self.flush()
+
+    def flush(self) -> None:
+        while self._waiting:
+            self._send_first()
+
+    def _send_first(self) -> None:
+        report = self._waiting[0]
+        self._send(report)
+        if self._waiting and self._waiting[0] is report:
+            self._waiting.popleft()
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+class SimProcess(BackendProcess):
+    """The process of a backend, to be driven by its `_turn` and its refreshing's `_refresh`. `give_way` lets another
+    task go on."""
+
+    def __init__(
+        self,
+        door: Door,
+        backend: FakeBackend,
+        between: Callable[[str], None],
+        allowed: Callable[[Any], str],
+        give_way: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            door.declared,
+            backend.name,
+            door.settings,
+            door.clock,
+            Channel(door, between),  # type: ignore[arg-type]  # what is used of a channel
+            allowed=allowed,
+            backend=backend,
+            chance=door.faults.chance,
+            beside=False,
+        )
+        self.reports = _Reports(self._tell, door.faults)  # type: ignore[assignment]
+        self.refreshing.refresher._loads = _AtOnce()  # type: ignore[assignment]
+        self._saying = _Turnstile(give_way)  # type: ignore[assignment]
+        self._stopped = self.refreshing._stopped = _Stopped(door.clock)  # type: ignore[assignment]
+
+    def _new_guard(self) -> Any:
+        return _NoGuard()
+
+    def end(self) -> None:
+        """Let go of its files, as its death does; reports on their way are lost."""
+        self.notes.close()
+        self.reader.close()
+        self.refreshing.refresher.reader.close()
+
+
+class Task:
+    """Something that a process does, in a thread of its own that runs only while somebody waits in `go_on`: it comes
+    back at a `pause` or at its end. So several things go on at once, and yet always in the same order."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
         self._killed = False
         self.is_over = False
         self.crashed = False
         self.fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
-        self._thread.start()
+        self._thread = greenlet.greenlet(self._run)
 
     def _run(self) -> None:
-        self._resume.acquire()
         try:
-            if not self._killed:
-                self._process.refreshing._refresh()
+            self._work()
         except Crash:
+            Crash.over()
             self.crashed = True
         except BaseException as fault:
             self.fault = fault
         self.is_over = True
-        self._back.release()
 
     def is_running_here(self) -> bool:
-        return threading.current_thread() is self._thread
+        return greenlet.getcurrent() is self._thread
 
     def pause(self) -> None:
-        """In the refresh: let the others go on."""
-        self._back.release()
-        self._resume.acquire()
+        """In the task: let the others go on."""
+        parent = self._thread.parent
+        assert parent is not None
+        parent.switch()
         if self._killed:
-            raise Crash("the refreshing process was killed")
+            raise Crash("the process was killed")
 
     def go_on(self) -> None:
-        """Let it run to its next pause. Raises what it raised, and Crash when its process ended in it."""
-        self._resume.release()
-        self._back.acquire()
+        """Let it run to its next pause. Raises what it raised, and Ended when its process died in it."""
+        self._thread.parent = greenlet.getcurrent()
+        self._thread.switch()
         if self.fault is not None:
             raise self.fault
         if self.crashed and not self._killed:
-            raise Crash("the refreshing process ended")
+            raise Ended
 
     def kill(self) -> None:
         """End it where it is."""
-        if not self.is_over:
-            self._killed = True
-            self.go_on()
-        self._thread.join()
+        if self.is_over:
+            return
+        self._killed = True
+        if self._thread.gr_frame is None and not self._thread.dead:
+            self.is_over = True  # it had not begun
+            return
+        self.go_on()
 
 
 def new_settings(folder: Path) -> Settings:
-    return Settings(data=folder, spool_free_bytes_min=0, replay_batch_max=7)
+    return Settings(data=folder, spool_free_bytes_min=0, replay_batch_max=20)

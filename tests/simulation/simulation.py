@@ -1,475 +1,510 @@
-"""A whole brique on a simulated backend and clock: `simulate(seed, steps)` does the same again for the same seed.
+"""A whole brique on simulated backends and a simulated clock: `simulate(seed)` does the same again for the same seed.
 
-    python -m tests.simulation --seed 17 --steps 400
+    python -m tests.simulation --seed 17
 
-Clients give, repeat and withdraw commands; a person decides and dismisses; a colleague changes the ERP's rows; the
-backend goes away at any call, refuses, and forgets its last commits; engine and backend process are killed before and
-after any append, commit, report and call; disks are full; the store is lost and made again. Two actors meet at every
-call to the backend. After every step the promises are checked (`model`), and now and then everything is let come to
-rest and compared with the backend.
+Clients give, repeat and withdraw commands, several at a time; a person decides and dismisses; a colleague changes the
+ERP's rows; the backend goes away at any call, freezes, refuses, commits later than its caller waited, and forgets its
+last commits; engine and backend processes are killed before and after any append, commit, report and call; disks are
+full; the store is lost and made again, or thrown back by a power cut; a process that was thought dead goes on sending.
+At any call others may act. After every step the promises are checked (`model`), and now and then everything is let
+come to rest and compared with the backends.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from brique.app.backend import BackendProcess
-from brique.commands import check
-from brique.errors import BriqueError, EngineAway, NotFound, Stale
-from brique.schema import PENDING, Change, Command, Row, State, TableSpec, encode_command
-from brique.store import Reader
-from tests.simulation.erp import SPECS, Erp, FakeBackend, Faults
-from tests.simulation.model import Asked, Broken, Model
-from tests.simulation.processes import Crash, Door, Refresh, SimClock, backend_process, declared, new_settings
+from brique.app.intranet import Declared, Intranet
+from brique.backends import Rung
+from brique.commands import Ledger
+from brique.errors import EngineAway, NotFound
+from brique.store import Store
+from tests.simulation.erp import Erp, FakeBackend, Manner, tables_of
+from tests.simulation.faults import Ended, Faults
+from tests.simulation.model import Broken, Model
+from tests.simulation.people import Clients, Colleague
+from tests.simulation.processes import Door, SimClock, SimProcess, Task, new_settings
 
-USERS = ("awa", "moussa", "gone")
+COMMANDS = 100
+"""Commands of one life, unless said."""
+MANNERS = (Manner(Rung.COMPARE),)
+_STEPS_MAX = 2_000
+_ZONES = ("UTC", "Africa/Dakar", "Asia/Kathmandu", "America/St_Johns")
+
+
+@cache
+def declared(backends: int) -> Declared:
+    intranet = Intranet("Simulation")
+    for name in names_of(backends):
+        backend = intranet.backend(name, "sqlite:////nowhere", refresh=20.0)
+        intranet.infer(backend, tuple(tables_of(name, prefix_of(name)).values()))
+    return intranet.declared()
+
+
+def names_of(backends: int) -> tuple[str, ...]:
+    return ("erp", "crm")[:backends]
+
+
+def prefix_of(name: str) -> str:
+    return "" if name == "erp" else "b_"
+
+
+class Life:
+    """A process of one backend: what it does now, `turn` and `refresh`, and its brothers that should be dead."""
+
+    def __init__(self, process: SimProcess) -> None:
+        self.process = process
+        self.turn: Task | None = None
+        self.refresh: Task | None = None
+        self.barred: frozenset[str] = frozenset()
+        """Users who might not write any more when the turn began."""
 
 
 class Simulation:
-    """One run in `folder`. `seed` decides everything, whether the backend has a marker table as well."""
+    """One run in `folder`. `seed` decides everything, which kinds of backend there are as well."""
+
+    has_effects = False
+    has_after = False
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.folder = seed, folder
         self.random = random.Random(seed)
-        self.chance = self.random.random
-        self.folder = folder
+        self.faults = Faults(self.random)
+        self.chance = self.faults.chance
         self.clock = SimClock()
         self.marker = bool(seed % 2)
         self.is_switching = seed % 5 == 4
         """Whether the marker table is allowed at one start and not at the next."""
-        self.erp = Erp()
-        self.model = Model(self.erp)
-        prints = self.chance() < 0.5
-        self.backend = FakeBackend(self.erp, self.chance, self._meanwhile, marker=self.marker, prints=prints)
-        self.crash_rate = 0.0
-        self.full_rate = 0.0
-        self.meanwhile_rate = 0.0
-        self.depth = 0
-        self.meetings = 0
-        self.refresh: Refresh | None = None
+        self.names = names_of(2 if self.chance() < 0.15 else 1)
+        self.erps = {name: Erp(tables_of(name, prefix_of(name))) for name in self.names}
+        self.model = Model(self.erps, surest=set(self.names) if self.marker and not self.is_switching else set())
+        self.running: Task | None = None
+        self.model.atomic = set(self.names)
+        self.backends = {name: self._backend(name) for name in self.names}
         self.gone: set[str] = set()
-        self.clicks: list[Asked] = []
-        self.count = 0
         self.step = 0
-        self.door = Door(
-            declared(marker=self.marker, refresh_seconds=20.0),
-            new_settings(folder),
-            self.clock,
-            crash=self._crash_engine,
-            is_full=lambda what: self.chance() < self.full_rate,
-        )
+        self.clients, self.colleague = Clients(self), Colleague(self)
+        self.door = Door(declared(len(self.names)), new_settings(folder), self.clock, self.faults)
+        self.zombies: list[tuple[Life, Task]] = []
+        self.photo: dict[str, bytes] = {}
+        if self.chance() < 0.97:
+            _furnish(folder, len(self.names))
         self.door.start()
-        self.process = self._new_process()
+        self.lives = {name: Life(self._new_process(name)) for name in self.names}
 
-    # -- faults -------------------------------------------------------------------------------------------------------
-
-    def _crash_engine(self, place: str) -> None:
-        if self.chance() < self.crash_rate:
-            raise Crash(f"engine at {place}")
-
-    def _crash_process(self, place: str) -> None:
-        self._meanwhile(place)
-        if self.chance() < self.crash_rate:
-            raise Crash(f"backend process at {place}")
-
-    def _meanwhile(self, place: str) -> None:
-        """At a call of the backend's process: others act, or the process ends."""
-        if self.refresh is not None and self.refresh.is_running_here():
-            if not place.startswith("backend") and self.chance() < 0.5:
-                self.refresh.pause()
-        elif (
-            self.depth == 0
-            and self.meetings
-            and not place.startswith("backend")
-            and self.chance() < self.meanwhile_rate
-        ):
-            self.depth += 1
-            self.meetings -= 1
-            try:
-                self._act(self.random.choice(self._others()))
-            finally:
-                self.depth -= 1
-        if place not in ("ping", "prepare") and self.chance() < self.crash_rate / 4:
-            raise Crash(f"backend process at {place}")
-
-    def _new_process(self) -> BackendProcess:
-        return backend_process(
-            self.door,
-            self.backend,
-            self.chance,
-            self._crash_process,
-            lambda command: "may not write any more" if command.user in self.gone else "",
+    def _backend(self, name: str) -> FakeBackend:
+        return FakeBackend(
+            name,
+            self.erps[name],
+            self.faults,
+            self._between,
+            marker=self.marker,
+            manner=self.random.choice(MANNERS),
+            prints=self.chance() < 0.5,
+            advance=self._advance,
+            committed=self._check_rights,
         )
 
-    def _end_process(self) -> None:
-        """Kill the backend's process, its refresh included; another one starts."""
-        if self.refresh is not None:
-            self.refresh.kill()
-            self.refresh = None
-        self.process.reader.close()
-        self.process.refreshing.refresher.reader.close()
+    # -- processes ----------------------------------------------------------------------------------------------------
+
+    def _advance(self, seconds: float) -> None:
+        self.clock.seconds += seconds
+
+    def _between(self, place: str) -> None:
+        """At a call of a backend's process: others act, or the process ends."""
+        if self.running is not None and self.chance() < self.faults.weather.pause:
+            self.running.pause()
+        if place not in ("ping", "prepare"):
+            self.faults.crash("backend process killed at a call", 0.5)
+
+    def _new_process(self, name: str) -> SimProcess:
+        return SimProcess(
+            self.door,
+            self.backends[name],
+            self._between,
+            lambda command: "may not write any more" if command.user in self.gone else "",
+            self._give_way,
+        )
+
+    def _give_way(self) -> None:
+        assert self.running is not None
+        self.running.pause()
+
+    def _end_process(self, name: str) -> None:
+        """Kill a backend's process, whatever it does; another one starts."""
+        self._kill(name)
+        self.lives[name] = Life(self._new_process(name))
+
+    def _kill(self, name: str) -> None:
+        life = self.lives[name]
+        for task in (life.turn, life.refresh):
+            if task is not None:
+                task.kill()
+        life.process.end()
+        self.model.doubts += 1
         if self.is_switching and self.chance() < 0.3:
-            self.backend.allow_marker(not self.backend.marker)
-        self.process = self._new_process()
+            self.faults.counts["marker table switched"] += 1
+            self.backends[name].allow_marker(not self.backends[name].marker)
 
-    def change_weather(self) -> None:
-        """From quiet to wild, for a while."""
-        mood = self.random.choice(("quiet", "flaky", "dead", "wild"))
-        away, lost = {"quiet": (0, 0), "flaky": (0.05, 0.2), "dead": (1, 0), "wild": (0.02, 0.1)}[mood]
-        self.backend.faults = Faults(away, lost, self.random.choice((0, 0, 0.1)))
-        self.crash_rate = self.random.choice((0.01, 0.05)) if mood == "wild" else 0.0
-        self.full_rate = self.random.choice((0, 0, 0.1))
-        self.meanwhile_rate = self.random.choice((0, 0.1, 0.3))
-
-    @contextmanager
-    def fair(self) -> Iterator[None]:
-        """No faults inside."""
-        kept = self.backend.faults, self.crash_rate, self.full_rate, self.meanwhile_rate
-        self.backend.faults, self.crash_rate, self.full_rate, self.meanwhile_rate = Faults(), 0.0, 0.0, 0.0
+    def _go_on(self, task: Task) -> None:
+        kept, self.running = self.running, task
         try:
-            yield
+            task.go_on()
         finally:
-            self.backend.faults, self.crash_rate, self.full_rate, self.meanwhile_rate = kept
+            self.running = kept
+
+    def _do(self, name: str, what: str) -> None:
+        """Begin a round or a refresh of a backend's process, or let the one under way go on for a while."""
+        life = self.lives[name]
+        task: Task | None = getattr(life, what)
+        if task is None:
+            process = life.process
+            if what == "refresh" and str(process.breaker.health) == "down":
+                return
+            if what == "turn":
+                self.clock.seconds += 6.0
+                life.barred = frozenset(self.gone)
+            task = Task(process._turn if what == "turn" else process.refreshing._refresh)
+            setattr(life, what, task)
+        try:
+            self._go_on(task)
+        except Ended:
+            self._end_process(name)
+            return
+        if task.is_over:
+            setattr(life, what, None)
+            if what == "turn":
+                self._note_recovery(name)
+
+    def _note_recovery(self, name: str) -> None:
+        """After a round that went well, a process knows what its backend has forgotten."""
+        ledger, process = self.model.ledgers[name], self.lives[name].process
+        if ledger.forgetful and str(process.breaker.health) != "down" and "writing" not in self.backends[name].cut:
+            ledger.forgetful, ledger.epoch = False, -1
+
+    def _check_rights(self, name: str, marks: list[str]) -> None:
+        """What is committed was allowed to its author when the round began, or still is."""
+        life = self.lives[name]
+        if name not in self.model.surest or self.running is not life.turn:
+            return
+        for mark in marks:
+            asked = self.model.of_mark.get(mark)
+            if asked is not None and asked.command.user in life.barred and asked.command.user in self.gone:
+                raise Broken(f"{asked.id} was applied, and {asked.command.user} may not write any more")
+
+    def turn(self) -> None:
+        self._do(self.random.choice(self.names), "turn")
+
+    def work_on_refresh(self) -> None:
+        self._do(self.random.choice(self.names), "refresh")
+
+    def kill_engine(self) -> None:
+        self.faults.counts["engine killed"] += 1
+        self.door.kill()
+
+    def kill_process(self) -> None:
+        self.faults.counts["backend process killed"] += 1
+        self._end_process(self.random.choice(self.names))
+
+    def haunt(self) -> None:
+        """A process that was thought dead lives on, and another one was started in its place."""
+        name = self.random.choice(self.names)
+        life = self.lives[name]
+        if name not in self.model.surest or life.turn is None or self.backends[name].session_open is not None:
+            return
+        self.faults.counts["second replayer"] += 1
+        if life.refresh is not None:
+            life.refresh.kill()
+        self.zombies.append((life, life.turn))
+        self.model.doubts += 1
+        self.lives[name] = Life(self._new_process(name))
+
+    def move_zombie(self) -> None:
+        if not self.zombies:
+            return
+        life, task = self.random.choice(self.zombies)
+        with suppress(Ended):
+            self._go_on(task)
+        if task.is_over:
+            self._bury(life, task)
+
+    def _bury(self, life: Life, task: Task) -> None:
+        task.kill()
+        life.process.end()
+        self.zombies.remove((life, task))
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
-    def run(self, steps: int) -> None:
-        """`steps` steps, each followed by a check. Raises Broken."""
-        with self.fair():
-            self.turn()
-            self._refresh_whole()
-        actions = [
-            *self._others() * 2, *[self.turn] * 14, *[self.work_on_refresh] * 8, *[self.pass_time] * 3,
-            self.change_weather, self.kill_engine, self.kill_process,
+    def run(self, commands: int) -> None:
+        """Until `commands` were asked, each step followed by a check. Raises Broken."""
+        with self.faults.none():
+            for name in self.names:
+                self._finish(name, "turn")
+                self._refresh_whole(name)
+        clients = self.clients
+        actions: list[Callable[[], Any]] = [
+            *[clients.burst] * 10, *[clients.click_again] * 2, *[clients.withdraw] * 2, *[clients.decide] * 2,
+            clients.dismiss, clients.other_wish, self.sack, *[self.colleague.work] * 5, self.forget,
+            *[self.turn] * 14, *[self.work_on_refresh] * 7, *[self.pass_time] * 2, *[self.faults.change] * 2,
+            self.kill_engine, self.kill_process, self.step_clock, self.haunt, *[self.move_zombie] * 2,
         ]  # fmt: skip
-        for self.step in range(steps):
-            if self.chance() < 0.02:
-                self.rest()
-            elif self.chance() < 0.004:
-                self.lose_store()
-            else:
-                self._act(self.random.choice(actions))
+        rare: list[Callable[[], Any]] = [
+            self.lose_store, self.take_photo, self.cut_power, self.clean_spool, self.rebuild, self.rest
+        ]  # fmt: skip
+        while self.clients.count < commands and self.step < _STEPS_MAX:
+            self.step += 1
+            self._act(self.random.choice(rare if self.chance() < 0.06 else actions))
             self.check()
         self.rest()
 
-    def _others(self) -> list[Any]:
-        """What others than the backend's process do."""
-        found = [self.give] * 12 + [self.click_again] * 2 + [self.withdraw] * 2 + [self.decide] * 2 + [self.dismiss]
-        found += [self.sack]
-        if self.depth and self.refresh is not None:
-            found += [self.work_on_refresh] * 10
-        if not self.backend.in_session:
-            found += [self.colleague] * 3
-        if not self.depth and self.marker and not self.is_switching:
-            found += [self.forget]
-        return found
-
-    def _act(self, action: Any) -> None:
-        try:
+    def _act(self, action: Callable[[], Any]) -> None:
+        with suppress(EngineAway, NotFound):  # told to the actor, who tries something else
             action()
-        except (EngineAway, NotFound):
-            pass  # told to the actor, who tries something else
-        except Crash:
-            if self.depth:
-                raise
-            self._end_process()
+        self.model.doubts += sum(backend.take_doubts() for backend in self.backends.values())
 
     def close(self) -> None:
-        self._end_process()
-        self.process.reader.close()
-        self.door.close()
+        with self.faults.none():
+            for life, task in list(self.zombies):
+                self._bury(life, task)
+            for life in self.lives.values():
+                for task in (life.turn, life.refresh):
+                    if task is not None:
+                        task.kill()
+                life.process.end()
+            self.door.kill()
+        self._set_zone("UTC")
 
     def check(self) -> None:
         """The promises, on a store that has caught up with the spool."""
-        with self.fair():
-            reader = self.door.alive().store.reader
-            self.door.alive().ledger.handle([])
-            with reader.snapshot():
-                self.model.check(reader)
+        with self.faults.none():
+            engine = self.door.alive()
+            engine.ledger.handle([])
+            self.model.check(engine.store)
 
     def rest(self) -> None:
         """Let everything settle; then copy and backend must be equal."""
-        with self.fair():
-            for asked in list(self.clicks):
-                self._send(asked)
-            for _ in range(6):
-                self.turn()
-            waiting = self.door.alive().store.reader.pending_for("erp", 10)
-            if waiting:
-                raise Broken(f"at rest, and these wait: {[(item.position, item.state) for item in waiting]}")
-            while self.decide():
-                pass
-            while self.dismiss():
-                pass
-            self._refresh_whole()
+        with self.faults.none():
+            for erp in self.erps.values():
+                erp.thaw(self.chance() < 0.5)
+            for life, task in list(self.zombies):
+                self._bury(life, task)
+            for asked in list(self.clients.clicks):
+                self.clients.send([(self.clients._call(asked), asked)])
+            self._settle_all()
+            self.clients.dismiss_all()
+            for name in self.names:
+                self._refresh_whole(name)
             self.check()
+            store = self.door.alive().store
             self.model.check_deletions()
-            self.model.check_at_rest(self.door.alive().store)
+            self.model.check_at_rest(store)
+            if self.chance() < 0.2:
+                self.rebuild()
 
-    # -- brique's own -------------------------------------------------------------------------------------------------
-
-    def turn(self) -> None:
-        """A round of the backend's process."""
-        self.clock.seconds += 6.0
-        self.meetings = 12
-        try:
-            self.process._turn()
-        except Crash:
-            self._end_process()
-        if self.model.forgetful and str(self.process.breaker.health) != "down":
-            self.model.forgetful = False
-
-    def work_on_refresh(self) -> None:
-        """Begin a refresh, or let the one under way go on for a while."""
-        if self.refresh is None:
-            if str(self.process.breaker.health) == "down":
+    def _settle_all(self) -> None:
+        for _ in range(8):
+            for name in self.names:
+                self._finish(name, "turn")
+            while self.clients.decide():
+                pass
+            self.check()
+            waiting = [
+                (a.position, str(a.state)) for a in self.model.by_position.values() if a.state and not a.state.settled
+            ]
+            if not waiting:
                 return
-            self.refresh = Refresh(self.process)
-        refresh = self.refresh
-        refresh.go_on()
-        if refresh.is_over:
-            self.refresh = None
+            self.clock.seconds += 60
+        raise Broken(f"at rest, and these wait: {waiting}")
 
-    def _refresh_whole(self) -> None:
-        while self.refresh is not None:
-            self.work_on_refresh()
-        self.work_on_refresh()
-        while self.refresh is not None:
-            self.work_on_refresh()
+    def _finish(self, name: str, what: str) -> None:
+        """Let what is under way come to its end, then do it once more, whole."""
+        for begin in (False, True):
+            if begin:
+                self._do(name, what)
+            while getattr(self.lives[name], what) is not None:
+                for each in ("turn", "refresh"):
+                    if getattr(self.lives[name], each) is not None:
+                        self._do(name, each)
+
+    def _refresh_whole(self, name: str) -> None:
+        """A whole refresh, after another try when its connection was cut."""
+        for _ in range(3):
+            self._finish(name, "refresh")
+            if str(self.lives[name].process.breaker.health) != "down":
+                return
+            self.clock.seconds += 60
+            self._finish(name, "turn")
+        raise Broken(f"{name} answers, and is down: {self.lives[name].process.breaker.reason}")
+
+    # -- what happens to it -------------------------------------------------------------------------------------------
 
     def pass_time(self) -> None:
         self.clock.seconds += self.random.choice((1, 30, 3600))
 
-    def kill_engine(self) -> None:
-        self.door.kill()
+    def step_clock(self) -> None:
+        """Somebody sets the clock, or the zone of the machine."""
+        step = self.random.choice((-86_400, -3_600, -5, 5, 3_600, 86_400))
+        self.clock.wall += step
+        self.faults.counts["clock set back" if step < 0 else "clock set forward"] += 1
+        if self.chance() < 0.3:
+            self.faults.counts["machine in another zone"] += 1
+            self._set_zone(self.random.choice(_ZONES))
 
-    def kill_process(self) -> None:
-        self._end_process()
-
-    def lose_store(self) -> None:
-        """The store's files are gone; it is made again from backend and spool. Claims are not in the spool: what was
-        on its way is found out before anybody could withdraw it."""
-        if self.model.forgetful:
-            return  # who loses both at once cannot be helped
-        self.door.kill()
-        self._end_process()
-        for file in self.folder.glob("store.db*"):
-            file.unlink()
-        with self.fair():
-            self.door.alive()
-            self.turn()
-
-    # -- clients ------------------------------------------------------------------------------------------------------
-
-    def give(self) -> None:
-        """Somebody gives a command, and may not hear the answer."""
-        self.count += 1
-        identity = f"R{self.count:06d}"
-        reader = self.door.alive().store.reader
-        try:
-            with reader.snapshot():
-                changes = self._wish(_Copy(reader), identity)
-        except (BriqueError, Stale):
-            return
-        if not changes:
-            return
-        marks = tuple(str(change.after["mark"]) for change in changes if change.after is not None)
-        asked = Asked(identity, f"t{identity}", marks, changes)
-        self.model.asked[identity] = asked
-        self._send(asked)
-
-    def _send(self, asked: Asked) -> None:
-        command = Command(
-            id=asked.id,
-            name="wish",
-            user=USERS[hash_of(asked.id) % 12 // 5],
-            role="write",
-            at="2026-11-20T08:00:00.000000Z",
-            backend="erp",
-            changes=asked.changes,
-            digest=asked.id,
-        )
-        try:
-            answer = self.door.call("give", {"command": encode_command(command), "token": asked.token, "wait_ms": 0})
-        except BriqueError:
-            if asked not in self.clicks:
-                self.clicks.append(asked)
-            return
-        if asked in self.clicks:
-            self.clicks.remove(asked)
-        if answer["id"] != asked.id:
-            raise Broken(f"{asked.id} was answered with {answer['id']}")
-        self.model.acknowledge(asked.id, answer["position"])
-
-    def click_again(self) -> None:
-        """Somebody who has not heard an answer, or is impatient, sends the same again."""
-        known = self.clicks or list(self.model.asked.values())[-5:]
-        if known:
-            self._send(self.random.choice(known))
-
-    def _wish(self, copy: _Copy, identity: str) -> tuple[Change, ...]:
-        kind = self.chance()
-        if kind < 0.5:
-            return self._update(copy, identity)
-        if kind < 0.65:
-            return (self._create(copy, identity, "note", {"text": f"note of {identity}"}),)
-        if kind < 0.72:
-            code = self.random.choice("ABCDEFGH")
-            return (self._create(copy, identity, "item", {"code": code, "name": identity, "stock": 5}),)
-        if kind < 0.78:
-            number, part = self.random.randint(1, 5), self.random.choice(("x", "y z", "é,~"))
-            return (self._create(copy, identity, "line", {"number": number, "part": part, "quantity": 1}),)
-        if kind < 0.86:
-            spec, key = self._some_row(copy)
-            return (check.delete(copy, spec, key),)
-        if kind < 0.93:
-            first = self._update(copy, identity)
-            second = self._update(copy, identity + "b")
-            return first if {c.key for c in first} & {c.key for c in second} else (*first, *second)
-        made = self._create(copy, identity, "note", {"text": f"with an item, {identity}"})
-        return (made, *self._update(copy, identity + "b"))
-
-    def _some_row(self, copy: _Copy) -> tuple[TableSpec, str]:
-        spec = SPECS[self.random.choice(("item", "item", "note", "line"))]
-        keys = copy.keys(spec)
-        if not keys:
-            raise NotFound("no rows")
-        return spec, self.random.choice(keys)
-
-    def _update(self, copy: _Copy, mark: str) -> tuple[Change, ...]:
-        spec, key = self._some_row(copy)
-        seen = copy.values(spec.name, key)
-        assert seen is not None
-        given: Row = {"mark": mark}
-        if spec.name == "item":
-            given["stock"] = self.random.choice((-1, 1, 2, 3, 4, 5, 6, 7))
-        elif spec.name == "note" and self.chance() < 0.5:
-            given["text"] = f"changed by {mark}"
-        change = check.update(copy, spec, key, seen=seen, given=given)
-        return (change,) if change is not None else ()
-
-    def _create(self, copy: _Copy, identity: str, table: str, given: Row) -> Change:
-        return check.create(copy, SPECS[table], {**given, "mark": identity}, receipt=identity)
-
-    def withdraw(self) -> None:
-        waiting = [asked for asked in self.model.by_position.values() if asked.state in (State.KEPT, State.SENDING)]
-        if waiting:
-            position = self.random.choice(waiting).position
-            self._ask("move", {"position": position, "state": "withdrawn", "by": "awa"})
-
-    def decide(self) -> bool:
-        """Somebody looks into the ERP and says what became of a command whose outcome is unknown."""
-        found = [item for item in self._needing_person() if item.state is State.UNKNOWN]
-        if not found:
-            return False
-        item = self.random.choice(found)
-        asked = self.model.by_position[item.position]
-        marks = {effect.mark for effect in self.erp.state.effects if effect.kind != "delete"}
-        gone = {(e.table, e.key, e.mark) for e in self.erp.state.effects if e.kind == "delete"}
-        arrived = set(asked.marks) <= marks if asked.marks else set(asked.deleted()) <= gone
-        state = "applied" if arrived else "refused"
-        self.model.decided.add(item.position)
-        self._ask("move", {"position": item.position, "state": state, "by": "awa", "reason": "looked"})
-        return True
-
-    def dismiss(self) -> bool:
-        found = self._needing_person()
-        if not found:
-            return False
-        self._ask("dismiss", {"position": self.random.choice(found).position, "by": "awa"})
-        return True
-
-    def _needing_person(self) -> list[Any]:
-        reader = self.door.alive().store.reader
-        found = reader.outbox([state for state in State if state.needs_person], dismissed=False, limit=1000)
-        return [item for item in found if item.position in self.model.by_position]
-
-    def _ask(self, method: str, payload: dict[str, Any]) -> None:
-        try:
-            self.door.call(method, payload)
-        except BriqueError:
-            return
+    def _set_zone(self, zone: str) -> None:
+        if os.environ.get("TZ", "UTC") != zone:
+            os.environ["TZ"] = zone
+            time.tzset()
 
     def sack(self) -> None:
         """An account is taken away, or given back."""
         self.gone = set() if self.gone else {"gone"}
-
-    # -- the ERP's own ------------------------------------------------------------------------------------------------
-
-    def colleague(self) -> None:
-        """A colleague works at the ERP's own screen. He never puts a row back as it was: without a marker table,
-        nobody could tell that from a change that never came."""
-        self.count += 1
-        mark = f"x{self.count}"
-        state = self.erp.begin()
-        table = self.random.choice(("item", "note", "line"))
-        rows, spec = state.tables[table], SPECS[table]
-        kind = self.chance()
-        if kind < 0.2:
-            row = {"item": {"code": self.random.choice("ABCDEFGH"), "name": mark, "stock": 1},
-                   "note": {"id": self.erp.next_number(), "text": mark},
-                   "line": {"number": self.random.randint(1, 5), "part": "x", "quantity": 2}}[table]  # fmt: skip
-            key = tuple(row[name] for name in spec.key)
-            if key not in rows:
-                rows[key] = {**row, "mark": mark}
-        elif rows:
-            key = self.random.choice(sorted(rows, key=repr))
-            if kind < 0.35 and rows[key]["mark"] == "start":
-                del rows[key]
-            elif kind < 0.6 and table != "line":
-                rows[key] = {**rows[key], {"item": "name", "note": "text"}[table]: mark}
-            else:
-                rows[key] = {**rows[key], "mark": mark}
-        self.erp.commit(state)
+        self.model.barred |= self.gone
 
     def forget(self) -> None:
-        """The server loses its last commits; connections to it are cut."""
-        if str(self.process.breaker.health) == "down" or self.chance() < 0.7:
+        """The server loses its last commits, or is restored from its backup; connections to it are cut."""
+        name = self.random.choice(self.names)
+        backend, ledger = self.backends[name], self.model.ledgers[name]
+        if name not in self.model.surest or backend.is_locked or self.chance() < 0.6:
             return
-        self.erp.forget(self.random.randint(1, 3))
-        self.model.forgetful = True
-        self.process.breaker.failed("simulated: the connection was cut")
+        if backend.erp.forget(self.random.randint(1, 4)):
+            self.faults.counts["backend restored from its backup"] += 1
+            ledger.forgetful = True
+            backend.cut_connections()
+
+    def lose_store(self) -> None:
+        """The store's files are gone; it is made again from backend and spool. Claims are not in the spool: what was
+        on its way is found out before anybody could withdraw it."""
+        if any(ledger.forgetful for ledger in self.model.ledgers.values()) or self.zombies:
+            return  # who loses both at once cannot be helped
+        self.faults.counts["store lost"] += 1
+        self._stop_all()
+        for file in self.folder.glob("store.db*"):
+            file.unlink()
+        self._begin_again()
+
+    def take_photo(self) -> None:
+        """What of the store is on the disk for good by now, if the power fails before the next flush."""
+        self.door.alive()
+        self.photo = {file.name: file.read_bytes() for file in self.folder.glob("store.db*") if "-shm" not in file.name}
+
+    def cut_power(self) -> None:
+        """Everything ends; of the store, which does not flush, only what the disk had kept is there."""
+        if not self.photo or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
+            return
+        self.faults.counts["power cut: store thrown back"] += 1
+        self._stop_all()
+        for file in self.folder.glob("store.db*"):
+            file.unlink()
+        for name, content in self.photo.items():
+            (self.folder / name).write_bytes(content)
+        self._begin_again()
+
+    def _stop_all(self) -> None:
+        self.door.kill()
+        with self.faults.none():
+            for name in self.names:
+                self._kill(name)
+
+    def _begin_again(self) -> None:
+        with self.faults.none():
+            self.door.alive()
+            self.lives = {name: Life(self._new_process(name)) for name in self.names}
+            for erp in self.erps.values():
+                erp.thaw(self.chance() < 0.5)
+            for name in self.names:
+                self._finish(name, "turn")
+                self._refresh_whole(name)
+
+    def clean_spool(self) -> None:
+        """Commands that settled long ago are forgotten, and the spool's records of them."""
+        if any(ledger.forgetful for ledger in self.model.ledgers.values()):
+            return  # kept for less time than the backend's backups are
+        self.faults.counts["spool cleaned"] += 1
+        self.model.may_forget = True
+        for erp in self.erps.values():
+            erp.keep_no_backup()
+        before = self.clock.now() - timedelta(seconds=self.random.choice((0, 60, 3600)))
+        self.door.run(lambda engine: engine.ledger.forget(before))
+
+    def rebuild(self) -> None:
+        """What is laid over the copy can be made again from the spool alone."""
+        with self.faults.none():
+            engine = self.door.alive()
+            engine.ledger.handle([])
+            place = self.folder / "again"
+            place.mkdir()
+            again = Store(place / "store.db", self.door.declared.specs, clock=self.clock)
+            try:
+                Ledger(engine.spool, again, self.clock).catch_up()
+                self.faults.counts["store made again from the spool"] += 1
+                self.model.check_same_laid(engine.store, again)
+            finally:
+                again.close()
+                shutil.rmtree(place)
 
 
-class _Copy:
-    """The copy as `check` wants it, and its keys."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def values(self, table: str, key: str) -> Row | None:
-        row = self._reader.row(table, key)
-        return None if row is None else row.values
-
-    def is_loaded(self, table: str) -> bool:
-        state = self._reader.table_state(table)
-        return state is not None and state.loaded
-
-    def keys(self, spec: TableSpec) -> list[str]:
-        found = self._reader._connection.execute(f"SELECT _key FROM t_{spec.name} ORDER BY _key")  # type: ignore[union-attr]  # it is open
-        return [str(key) for (key,) in found]
+_TEMPLATES: dict[int, dict[str, bytes]] = {}
 
 
-def hash_of(text: str) -> int:
-    return sum(text.encode())
+def _furnish(folder: Path, backends: int) -> None:
+    """Put the files of a brique that has made its first copy into `folder`."""
+    files = _TEMPLATES.get(backends)
+    if files is None:
+        files = _TEMPLATES[backends] = _template(backends)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
-def simulate(seed: int, steps: int, *, folder: Path | None = None) -> Simulation:
+def _template(backends: int) -> dict[str, bytes]:
+    """Such files: what a first start of a fair life leaves."""
+    place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=memory()))
+    faults = Faults(random.Random(0))
+    door = Door(declared(backends), new_settings(place), SimClock(), faults)
+    engine = door.start()
+    for name in names_of(backends):
+        erp = Erp(tables_of(name, prefix_of(name)))
+        backend = FakeBackend(
+            name, erp, faults, lambda place: None, marker=False, manner=MANNERS[0], prints=True,
+            advance=lambda seconds: None, committed=lambda name, marks: None,
+        )  # fmt: skip
+        process = SimProcess(door, backend, lambda place: None, lambda command: "", lambda: None)
+        process.refreshing._refresh()
+        process.end()
+    engine.store.checkpoint()
+    door.kill()
+    found = {
+        str(path.relative_to(place)): path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file() and "-shm" not in path.name
+    }
+    shutil.rmtree(place)
+    return found
+
+
+def simulate(
+    seed: int, commands: int = COMMANDS, *, make: Callable[[Path, int], Simulation] = Simulation
+) -> Simulation:
     """Run one simulation. On a fault the seed and the command that replays it are part of the message."""
-    place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=folder or memory()))
+    place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=memory()))
     logging.getLogger("brique").setLevel(logging.CRITICAL)
-    simulation = Simulation(place, seed)
+    simulation = make(place, seed)
     try:
-        simulation.run(steps)
+        simulation.run(commands)
     except Exception as fault:
-        again = f"python -m tests.simulation --seed {seed} --steps {steps}"
+        again = f"python -m tests.simulation --seed {seed}" + (f" --commands {commands}" * (commands != COMMANDS))
         raise Broken(
             f"seed {seed}, step {simulation.step}: {type(fault).__name__}: {fault}\nreplay it: {again}"
         ) from fault
@@ -483,6 +518,3 @@ def memory() -> Path | None:
     """A folder in memory, where there is one: the simulation flushes a lot."""
     shared = Path("/dev/shm")
     return shared if shared.is_dir() else None
-
-
-__all__ = ["PENDING", "Simulation", "simulate"]

@@ -1,0 +1,285 @@
+"""Deliberate faults, put into the product while a simulation runs, to show that it would find them. Each stands for a
+mistake that somebody could make; each is found within its number of seeds (`BUGS`).
+
+Nothing of this is known to the product: its classes are patched from here, and put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from brique.app import backend as backend_module
+from brique.commands import Ledger, Replay, Report, life
+from brique.commands import ledger as ledger_module
+from brique.commands.course import Course
+from brique.commands.ledger import Give, Receipt
+from brique.commands.restart import Restart
+from brique.errors import BackendAway, BackendRefused, NoRoom
+from brique.schema import State
+from brique.spool import SqliteSpool
+from brique.store import ledger as store_ledger
+from tests.simulation.erp import FakeBackend, FakeSession
+from tests.simulation.simulation import COMMANDS, Broken, simulate
+
+Patch = Callable[[ExitStack], None]
+
+
+def _put(stack: ExitStack, where: Any, name: str, new: Any) -> None:
+    stack.enter_context(patch.object(where, name, new))
+
+
+def acknowledge_early(stack: ExitStack) -> None:
+    """A command is acknowledged although the spool had no room for it."""
+    keep = Ledger._append
+
+    def append(self: Ledger, plans: Sequence[Any], *, urgent: bool) -> int:
+        try:
+            return keep(self, plans, urgent=urgent)
+        except NoRoom:
+            for index, plan in enumerate(plans):
+                if isinstance(plan.request, Give) and plan.entries:
+                    plan.answer = Receipt(plan.request.command.id, self.spool.last() + 1 + index)
+                plan.entries, plan.kept = [], []
+            return 0
+
+    _put(stack, Ledger, "_append", append)
+
+
+def forget_the_mark(stack: ExitStack) -> None:
+    """The watermark is not moved in the transaction of the batch."""
+    _put(stack, FakeSession, "move_watermark", lambda self, stream, previous, position: True)
+
+
+def move_the_mark_first(stack: ExitStack) -> None:
+    """The watermark is moved in a transaction of its own, before that of the batch has committed."""
+    move = FakeSession.move_watermark
+
+    def first(self: FakeSession, stream: str, previous: int, position: int) -> bool:
+        moved = move(self, stream, previous, position)
+        if moved:
+            self._erp.state = replace(self._erp.state, cursor={**self._erp.state.cursor, stream: position})
+        return moved
+
+    _put(stack, FakeSession, "move_watermark", first)
+
+
+def swap_two_commands(stack: ExitStack) -> None:
+    """What waits is sent in the wrong order."""
+    waiting = backend_module.BackendProcess._waiting
+
+    def swapped(self: Any, limit: int, after: int = 0) -> Any:
+        found = waiting(self, limit, after)
+        return [*found[1::-1], *found[2:]]
+
+    _put(stack, backend_module.BackendProcess, "_waiting", swapped)
+
+
+def drop_the_overlay(stack: ExitStack) -> None:
+    """What an applied command has laid goes at once, before the copy shows the backend's row."""
+    _put(stack, store_ledger.Ledger, "settled", lambda self, position, seq: self.lift(position))
+    if hasattr(store_ledger.Ledger, "settled_many"):
+        _put(stack, store_ledger.Ledger, "settled_many", lambda self, seqs: [self.lift(position) for position in seqs])
+
+
+def refresh_over_pending(stack: ExitStack) -> None:
+    """A refresh puts its rows over pending values."""
+    _put(stack, store_ledger.Ledger, "keys_in", lambda self, table: set())
+
+
+def believe_an_old_reading(stack: ExitStack) -> None:
+    """A refresh that began before a row was read back puts its older row over it."""
+    _put(stack, store_ledger.Ledger, "fresh_since", lambda self, table, began: set())
+
+
+def ignore_the_token(stack: ExitStack) -> None:
+    """A form sent twice is two commands."""
+    _put(stack, ledger_module, "_token", lambda user, token: "")
+
+
+def settle_twice(stack: ExitStack) -> None:
+    """A report that a command was refused counts although it was applied."""
+    tell = backend_module.BackendProcess._tell
+
+    def twice(self: Any, report: Report) -> None:
+        tell(self, report)
+        applied = [item for item in report.outcomes if item.state is State.APPLIED]
+        if len(applied) > 2:
+            outcome = msgspec.structs.replace(applied[0], state=State.REFUSED, keys={})
+            tell(self, Report(report.backend, outcomes=[outcome]))
+
+    _put(stack, backend_module.BackendProcess, "_tell", twice)
+    _put(stack, life, "may_move", lambda now, to: True)
+
+
+def withdraw_what_is_sent(stack: ExitStack) -> None:
+    """Somebody may withdraw a command that is on its way."""
+    moves = {**life.MOVES, State.SENDING: life.MOVES[State.SENDING] | {State.WITHDRAWN}}
+    _put(stack, life, "MOVES", moves)
+
+
+def take_a_lost_answer_for_a_refusal(stack: ExitStack) -> None:
+    """A commit whose answer was lost counts as refused."""
+    commit = FakeBackend._commit
+
+    def refused(self: FakeBackend, session: FakeSession) -> None:
+        try:
+            commit(self, session)
+        except BackendAway as fault:
+            raise BackendRefused(fault.message) from fault
+
+    _put(stack, FakeBackend, "_commit", refused)
+
+
+def retry_blindly(stack: ExitStack) -> None:
+    """What may have arrived is sent again as if it had not."""
+    _put(stack, Course, "is_doubtful", lambda self, item: False)
+    _put(stack, Course, "is_fragile", lambda self, item: False)
+
+
+def skip_the_permission(stack: ExitStack) -> None:
+    """Rights are not looked at again when a command is sent."""
+    made = Replay.__init__
+
+    def without(self: Replay, *args: Any, **given: Any) -> None:
+        made(self, *args, **{**given, "allowed": lambda command: ""})
+
+    _put(stack, Replay, "__init__", without)
+
+
+def no_rewind(stack: ExitStack) -> None:
+    """What the backend has forgotten is not sent again."""
+    _put(stack, Restart, "rewind", lambda self, *given: 0)
+
+
+def forget_too_much(stack: ExitStack) -> None:
+    """The spool lets go of records that are still needed."""
+    forget = SqliteSpool.forget
+    _put(stack, SqliteSpool, "forget", lambda self, upto: forget(self, self.last()))
+    _put(stack, Ledger, "catch_up", _without_the_first(Ledger.catch_up))
+
+
+def _without_the_first(catch_up: Callable[[Ledger], int]) -> Callable[[Ledger], int]:
+    """Segments are let go of only when they are full, which takes longer than a life: the first records go here."""
+
+    def late(self: Ledger) -> int:
+        with self.store.transaction() as tx:
+            if not tx.spool_position() and self.spool.last() > 40:
+                tx.set_spool_position(20)
+        return catch_up(self)
+
+    return late
+
+
+def skip_the_culprit(stack: ExitStack) -> None:
+    """A change that found no row counts as done with the rest of its batch."""
+    apply = FakeSession.apply
+
+    def done(self: FakeSession, changes: Sequence[Any]) -> list[Any]:
+        return [replace(found, rows=1) for found in apply(self, changes)]
+
+    _put(stack, FakeSession, "apply", done)
+
+
+def lose_real_keys(stack: ExitStack) -> None:
+    """The number that the backend has given to a row is not reported."""
+    tell = backend_module.BackendProcess._tell
+
+    def without(self: Any, report: Report) -> None:
+        outcomes = [msgspec.structs.replace(item, keys={}) for item in report.outcomes]
+        tell(self, msgspec.structs.replace(report, outcomes=outcomes))
+
+    _put(stack, backend_module.BackendProcess, "_tell", without)
+
+
+def tear_commands(stack: ExitStack) -> None:
+    """Only the first change of a command is made."""
+    wanted = Replay._in_session
+
+    def torn(self: Any, batch: Any, sent: Any) -> None:
+        items = [
+            item._replace(command=msgspec.structs.replace(item.command, changes=item.command.changes[:1]))
+            for item in batch.items
+        ]
+        wanted(self, replace(batch, items=items), sent)
+
+    _put(stack, Replay, "_in_session", torn)
+
+
+def skip_while_catching_up(stack: ExitStack) -> None:
+    """An engine that starts leaves out what it had kept and not shown."""
+
+    def nothing(self: Ledger) -> int:
+        with self.store.transaction() as tx:
+            tx.set_spool_position(self.spool.last())
+        return 0
+
+    _put(stack, Ledger, "catch_up", nothing)
+
+
+def send_without_a_claim(stack: ExitStack) -> None:
+    """The engine is not asked what still waits."""
+    _put(stack, backend_module.BackendProcess, "claim", lambda self, waiting, *, for_good: dict(waiting))
+
+
+def leave_out_the_first(stack: ExitStack) -> None:
+    """The first of a batch is left out, and reported as applied with the others."""
+    run = Replay._in_session
+
+    def passing(self: Any, batch: Any, sent: Any) -> None:
+        run(self, replace(batch, items=batch.items[1:] if len(batch.items) > 3 else batch.items), sent)
+
+    _put(stack, Replay, "_in_session", passing)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`put` puts it in; it is found within `seeds` seeds, counted from `first`."""
+
+    put: Patch
+    seeds: int
+    first: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.put.__name__.replace("_", "-")
+
+    @property
+    def says(self) -> str:
+        return (self.put.__doc__ or "").strip()
+
+
+BUGS = tuple(
+    Bug(put, 200)
+    for put in (
+        acknowledge_early, forget_the_mark, move_the_mark_first, swap_two_commands, drop_the_overlay,
+        refresh_over_pending, believe_an_old_reading, ignore_the_token, settle_twice, withdraw_what_is_sent,
+        take_a_lost_answer_for_a_refusal, retry_blindly, skip_the_permission, no_rewind, forget_too_much,
+        skip_the_culprit, lose_real_keys, tear_commands, skip_while_catching_up, send_without_a_claim,
+        leave_out_the_first,
+    )
+)  # fmt: skip
+
+
+@contextmanager
+def bug(put: Patch) -> Iterator[None]:
+    """With this fault in the product."""
+    with ExitStack() as stack:
+        put(stack)
+        yield
+
+
+def seeds_needed(found: Bug, seeds: int | None = None, commands: int = COMMANDS) -> tuple[int, str]:
+    """How many seeds it takes until the fault is noticed, and what was said then; 0 when none of them notices."""
+    with bug(found.put):
+        for count in range(1, (seeds or found.seeds) + 1):
+            try:
+                simulate(found.first + count - 1, commands)
+            except Broken as fault:
+                return count, str(fault).splitlines()[0]
+    return 0, ""
