@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
 
@@ -27,11 +27,13 @@ from brique.schema import Effect, Kind, TableSpec
 from brique.schema.infer import infer
 from tests.backends.contract import TABLES, BackendContract, World
 from tests.backends.test_postgresql import NUMBERED, locked, reader_of, run_on
+from tests.mariadb import MariadbServer
 from tests.postgres import PostgresServer, wait_until
 
 DRIVERS = Path("/usr/lib/x86_64-linux-gnu/odbc")
 PSQLODBC = DRIVERS / "psqlodbcw.so"
 SQLITE3ODBC = DRIVERS / "libsqlite3odbc.so"
+MAODBC = DRIVERS / "libmaodbc.so"
 _numbers = itertools.count(1)
 Make = Callable[..., OdbcBackend]
 
@@ -509,3 +511,76 @@ def test_kinds_and_measures_are_those_of_the_source(make: Make) -> None:
     assert (columns["huge"].kind, columns["huge"].scale) == (Kind.DECIMAL, None)
     assert (columns["code"].decoder, columns["code"].length_max, columns["odd"].length_max) == ("trim", 5, 9)
     assert columns["a"].defaulted and columns["long"].length_max is None
+
+
+# MariaDB by ODBC: a driver that gives parameters of procedures back as ODBC has it
+
+
+@pytest.fixture
+def maria(mariadb: MariadbServer) -> Iterator[Callable[[str], OdbcBackend]]:
+    need(MAODBC)
+    opened: list[OdbcBackend] = []
+
+    def build(script: str) -> OdbcBackend:
+        url = mariadb.make_database(script=script)
+        parts = urlsplit(url)
+        keys = {
+            "DRIVER": str(MAODBC), "SERVER": parts.hostname or "", "PORT": str(parts.port), "UID": parts.username or "",
+            "DATABASE": parts.path.strip("/"), "PWD": unquote(parts.password or ""),
+        }  # fmt: skip
+        made = OdbcBackend("erp", f"odbc:///?{urlencode(keys)}", timeout=3.0)
+        made.past = lambda sql: mariadb.run(parts.path.strip("/"), sql)  # type: ignore[attr-defined]
+        opened.append(made)
+        return made
+
+    yield build
+    for backend in opened:
+        backend.close()
+
+
+def test_parameters_that_a_driver_gives_back_come_as_values(maria: Callable[[str], OdbcBackend]) -> None:
+    backend = maria(
+        "CREATE TABLE stock (code CHAR(5) PRIMARY KEY, quantity INT NOT NULL);"
+        "INSERT INTO stock VALUES ('A1', 10);"
+        "CREATE PROCEDURE book(IN item CHAR(5), INOUT much INT, OUT remaining INT, OUT said VARCHAR(40), "
+        "OUT price DECIMAL(9,2)) "
+        "BEGIN UPDATE stock SET quantity = quantity - much WHERE code = item; "
+        "SELECT quantity INTO remaining FROM stock WHERE code = item; "
+        "IF remaining < 0 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'Not enough left'; END IF; "
+        "SET said = CONCAT('été ', item), much = much * 2, price = 12.30; END"
+    )
+    spec = specs_of(backend)["stock"]
+    with pytest.raises(RuntimeError), backend.session() as session:
+        assert session.call(Effect("book", {"item": "A1", "much": 3})) == {
+            "much": 6, "remaining": 7, "said": "été A1", "price": 1230,
+        }  # fmt: skip
+        raise RuntimeError
+    assert backend.fetch(spec, ["A1"])["A1"]["quantity"] == 10
+    with pytest.raises(BackendRefused, match="Not enough left"), backend.session() as session:
+        session.call(Effect("book", {"item": "A1", "much": 30}))
+    assert backend.fetch(spec, ["A1"])["A1"]["quantity"] == 10
+
+
+def test_rows_of_mariadb_are_read_and_changed_by_odbc(maria: Callable[[str], OdbcBackend]) -> None:
+    backend = maria(
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20), n DECIMAL(9,2), d DATE, m DATETIME(6));"
+        "INSERT INTO t VALUES (1, 'Été', 12.30, '2026-11-20', '2026-11-20 08:30:00.5'), (2, NULL, -0.01, NULL, NULL)"
+    )
+    spec = specs_of(backend)["t"]
+    assert rows_of(backend, spec) == [
+        (1, "Été", 1230, "2026-11-20", "2026-11-20T08:30:00.500000"), (2, None, -1, None, None),
+    ]  # fmt: skip
+    assert backend.prepare(True).rung is Rung.WATERMARK
+    with backend.session() as session:
+        assert session.insert(spec, {"name": "trois"}) == {"id": 3}
+        assert session.update(spec, (1,), {"name": "été"}, {"name": "x"}) == 0, "letters are compared exactly"
+        assert session.update(spec, (1,), {"name": "Été", "n": 1230}, {"name": "Hiver", "n": 5}) == 1
+        assert session.delete(spec, (2,), {"name": None, "n": -1}) == 1
+        assert session.move_watermark("a", 0, 5)
+    assert {key: row["name"] for key, row in backend.fetch(spec, ["1", "2", "3"]).items()} == {
+        "1": "Hiver",
+        "3": "trois",
+    }
+    assert backend.watermark("a") == 5
+    with pytest.raises(BackendRefused, match="same id"), backend.session() as session:
+        session.insert(spec, {"id": 1})

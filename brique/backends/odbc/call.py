@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from brique.backends.odbc.dialect import Dialect
 from brique.backends.odbc.driver import pyodbc
 from brique.backends.odbc.types import OdbcColumn, plain, reader, understand
 from brique.errors import BackendRefused
-from brique.schema import Column, Effect, Row, Value
+from brique.schema import Column, Effect, Kind, Row, Value
 
 _IN, _INOUT, _RESULT, _OUT, _RETURN = 1, 2, 3, 4, 5
-_HANDLE_STMT, _NTS, _NULL_DATA, _C_WCHAR, _WVARCHAR = 3, -3, -1, -8, -9
+_HANDLE_STMT, _NTS, _NULL_DATA, _C_CHAR, _VARCHAR = 3, -3, -1, 1, 12
 _OUT_CHARACTERS = 4_000
 _SUCCESS = (0, 1)
 
@@ -136,7 +137,8 @@ def _manager() -> Any:
 
 @dataclass
 class _Buffer:
-    """The memory of one parameter: text both ways, which every driver converts."""
+    """The memory of one parameter: text in UTF-8 both ways, which every driver converts. (Wide text is right by the
+    book, but MariaDB's driver writes narrow text into a wide buffer.)"""
 
     data: Any
     length: Any
@@ -145,13 +147,13 @@ class _Buffer:
     def text(self) -> str | None:
         if self.length.value == _NULL_DATA:
             return None
-        return bytes(self.data)[: max(self.length.value, 0)].decode("utf-16-le", "replace")
+        return bytes(self.data)[: max(self.length.value, 0)].decode("utf-8", "replace")
 
 
 def _call_back(connection: Any, place: str, parameters: Sequence[_Parameter], values: list[Any]) -> Row:
     manager = _manager()
     statement = ctypes.c_void_p()
-    handle = ctypes.c_void_p(int(connection.hdbc))
+    handle = ctypes.c_void_p(int.from_bytes(connection.hdbc, sys.byteorder))
     if manager.SQLAllocHandle(_HANDLE_STMT, handle, ctypes.byref(statement)) not in _SUCCESS:
         raise pyodbc().OperationalError("HY000", "[HY000] no statement for the call (0) (SQLAllocHandle)")
     try:
@@ -175,13 +177,13 @@ def _call_back(connection: Any, place: str, parameters: Sequence[_Parameter], va
 
 
 def _buffer(manager: Any, statement: Any, at: int, parameter: _Parameter, value: Any) -> _Buffer:
-    encoded = b"" if value is None else str(value).encode("utf-16-le")
-    size = max(len(encoded) + 2, 2 * (min(parameter.column.size or 0, _OUT_CHARACTERS) + 2), 128)
+    encoded = b"" if value is None else str(value).encode()
+    size = max(len(encoded) + 1, 4 * min(parameter.column.size or 0, _OUT_CHARACTERS) + 4, 128)
     data = ctypes.create_string_buffer(encoded, size)
     length = ctypes.c_ssize_t(_NULL_DATA if value is None else len(encoded))
-    characters = max(parameter.column.size or 0, len(encoded) // 2, 1)
+    characters = max(parameter.column.size or 0, len(encoded), 1)
     code = manager.SQLBindParameter(
-        statement, at, parameter.way, _C_WCHAR, parameter.column.code or _WVARCHAR, characters,
+        statement, at, parameter.way, _C_CHAR, parameter.column.code or _VARCHAR, characters,
         parameter.column.digits or 0, data, size, ctypes.byref(length),
     )  # fmt: skip
     if code not in _SUCCESS:
@@ -200,6 +202,9 @@ def _diagnosis(manager: Any, statement: Any) -> tuple[str, str]:
 
 def _read(parameter: _Parameter, text: str | None) -> Value:
     found = understand(parameter.column)
+    if text is not None and found.kind in (Kind.INTEGER, Kind.REAL, Kind.BOOLEAN):
+        with suppress(ValueError):
+            return float(text) if found.kind is Kind.REAL else int(text)
     column = Column(parameter.name, parameter.name, found.kind, parameter.name, scale=found.scale)
     value = reader(parameter.column, column)(text)
     return value.rstrip(" ") if found.padded and isinstance(value, str) else value
