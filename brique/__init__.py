@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brique.app import Inline, Intranet
+    from brique.backends import Basic, Bearer, Header, Http, Resource
     from brique.schema import (
         BackendSpec,
         Table,
@@ -33,24 +34,31 @@ if TYPE_CHECKING:
         ref,
         zoned,
     )
-    from brique.store import Db, WriteDb
+    from brique.store import Attachment, Db, WriteDb
     from brique.views import Chart, Figure, ShortList
 
 _SCHEMA = "BackendSpec Table code column ebcdic flag implied key old_date old_time packed padded ref zoned"
 _HOMES = {
     "app": ("Inline", "Intranet"),
     "schema": tuple(_SCHEMA.split()),
-    "store": ("Db", "WriteDb"),
+    "backends": ("Basic", "Bearer", "Header", "Http", "Resource"),
+    "store": ("Attachment", "Db", "WriteDb"),
     "views": ("Chart", "Figure", "ShortList"),
 }
 
 __all__ = [
+    "Attachment",
     "BackendSpec",
+    "Basic",
+    "Bearer",
     "Chart",
     "Db",
     "Figure",
+    "Header",
+    "Http",
     "Inline",
     "Intranet",
+    "Resource",
     "ShortList",
     "Table",
     "WriteDb",

@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
         "exports", "pages", "api",
     },
     "cli": {"app", "formats", "supervise", "deploy", "demo"},
-    "brique": {"app", "schema", "store", "views"},
+    "brique": {"app", "schema", "backends", "store", "views"},
 }  # fmt: skip
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 450

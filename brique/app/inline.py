@@ -48,7 +48,11 @@ class Inline:
         self.clock = clock or SystemClock()
         prepare_folder(self.settings.data)
         self._lock = take(self.settings.data, wait_seconds=self.settings.ready_seconds / 2)
-        prepare_own(self.declared, self.settings.data, clock=self.clock)
+        try:
+            prepare_own(self.declared, self.settings.data, clock=self.clock)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self.engine = Engine(self.declared, self.settings, self.clock, self._broadcast)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from brique.commands import CommandSpec, command_spec
@@ -15,6 +15,9 @@ from brique.errors import BadConfiguration, Refused
 from brique.schema import NATIVE, OWN, BackendSpec, Table, TableSpec, specs_of
 from brique.views import View, view_of
 from brique.words import LANGUAGES
+
+if TYPE_CHECKING:
+    from brique.backends import Http
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAIL_SECONDS = 60.0
@@ -51,17 +54,25 @@ class Intranet:
         self.on_demand: list[Callable[[], None]] = []
 
     def backend(
-        self, name: str, url: str, *, refresh: str | float = "30s", marker: bool = False, label: str = ""
+        self,
+        name: str,
+        url: str,
+        *,
+        refresh: str | float = "30s",
+        marker: bool = False,
+        label: str = "",
+        http: Http | None = None,
     ) -> BackendSpec:
         """Say where data lives. `refresh` is the pause between two looks at it ("30s", "5m", or seconds); `marker`
-        allows the one table `brique_cursor` there, which makes replay exactly-once."""
+        allows the one table `brique_cursor` there, which makes replay exactly-once; `http` describes a JSON API."""
         if name == NATIVE:
             raise BadConfiguration(f"{name!r} is the name of brique's own tables", try_this="choose another")
         if name in self.backends:
             raise BadConfiguration(f"there are two backends named {name!r}")
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
             raise BadConfiguration(f"{name!r} cannot name a backend", try_this="lower-case letters, digits and _")
-        made = BackendSpec(name, url, _seconds(refresh), marker, label or name)
+        options = {"http": http} if http is not None else {}
+        made = BackendSpec(name, url, _seconds(refresh), marker, label or name, options)
         self.backends[name] = made
         return made
 

@@ -1,5 +1,6 @@
 """Systems outside: one folder or file for each kind. Read rows, apply changes, say when they cannot."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from brique.backends.choose import open_backend
@@ -20,7 +21,12 @@ from brique.backends.protocol import (
 )
 
 if TYPE_CHECKING:
+    from brique.backends.http import Basic, Bearer, Header, Http, Resource
     from brique.backends.mail import TemplateLetters
+
+_HOMES = {
+    "Basic": "http", "Bearer": "http", "Header": "http", "Http": "http", "Resource": "http", "TemplateLetters": "mail",
+}  # fmt: skip
 
 __all__ = [
     "BATCH_ROWS",
@@ -29,7 +35,12 @@ __all__ = [
     "Abilities",
     "Applied",
     "Backend",
+    "Basic",
+    "Bearer",
+    "Header",
+    "Http",
     "Prepared",
+    "Resource",
     "Rung",
     "Session",
     "Snapshot",
@@ -43,8 +54,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """What only some processes need is fetched when it is asked for."""
-    if name == "TemplateLetters":
-        from brique.backends.mail import TemplateLetters
-
-        return TemplateLetters
+    home = _HOMES.get(name)
+    if home is not None:
+        return getattr(import_module(f"brique.backends.{home}"), name)
     raise AttributeError(f"module 'brique.backends' has no attribute {name!r}")

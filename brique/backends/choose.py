@@ -60,6 +60,11 @@ def open_backend(
             timeout=float(given.get("timeout_seconds", timeout)),
             connect_timeout=connect_timeout,
         )
+    if scheme in ("http", "https"):
+        from brique.backends.http import HttpBackend
+
+        given = options or {}
+        return HttpBackend(name, url, given.get("http"), timeout=timeout, connect_timeout=connect_timeout)
     if scheme == "sqlite":
         path, options = _sqlite_path(url)
         return SqliteBackend(

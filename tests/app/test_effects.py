@@ -14,7 +14,7 @@ import pytest
 
 from brique import Intranet, Table, WriteDb, column, key, old_date, ref
 from brique.schema import State
-from tests.app.site import Running, running
+from tests.app.site import running
 from tests.backends.smtp_server import Server, mail_server
 from tests.postgres import PostgresServer, wait_until
 from tests.shop import make_shop
