@@ -64,11 +64,11 @@ class Task:
 
     table: str
     row: Callable[[str], dict[str, Any]]
-    found: Callable[[psycopg.Connection[Any]], list[str]]
     changed_table: str
     own_key: Callable[[int], str]
     values: Callable[[int], dict[str, Any]]
-    held: Callable[[psycopg.Connection[Any], str], int]
+    found: Callable[[psycopg.Connection[Any]], list[str]] = lambda _: []
+    held: Callable[[psycopg.Connection[Any], str], int] = lambda _, key: 0
 
 
 @dataclass

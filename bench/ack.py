@@ -1,0 +1,86 @@
+"""How many writes are acknowledged a second, flushed to disk before the answer: brique beside what people use today."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.erp import Workshop
+from bench.figures import Figures
+from bench.peers import servers
+from bench.peers.load import Load
+
+BRIQUE = ("journal", "engine", "socket", "http")
+PEERS = {
+    "uwsgi": "uwsgi_spooler",
+    "postgresql": "raw_postgresql",
+    "huey": "huey_queue",
+    "jetstream": "jetstream",
+    "celery": "celery_queue",
+    "dbos": "dbos_queue",
+    "procrastinate": "procrastinate_queue",
+}
+_NOTES = (
+    "Payload 150 bytes; each writer waits for its acknowledgement before it gives the next. Rounds are interleaved, "
+    "every other one in reverse order; rates are medians, ratios the medians of the ratios of each round.",
+    "journal: the spool with its group commit, in process. engine: the same with the command shown over the copy "
+    "before the answer. socket: the engine's process, asked through its socket. http: POST to the API of a whole "
+    "brique, by wrk.",
+    "uWSGI's spooler does not flush: what it acknowledges is lost when the power fails. All others flush: PostgreSQL, "
+    "Procrastinate and DBOS by its commit, Huey with fsync=True, Redis (Celery) with appendfsync always, JetStream "
+    "with sync_interval always.",
+)
+
+
+def run(figures: Figures, workshop: Workshop) -> None:
+    rounds, seconds = (1, 0.7) if workshop.quick else (5, 2.0)
+    for note in _NOTES:
+        figures.note(note)
+    found: dict[str, list[Load]] = defaultdict(list)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brique-ack-", dir="/var/tmp")))
+        folder.chmod(0o755)
+        env = {**os.environ, **stack.enter_context(servers.all_of(folder))}
+        programs = {**{f"brique.{level}": ("bench.brique_ack", level) for level in BRIQUE}}
+        programs |= {name: (f"bench.peers.{module}", "ack") for name, module in PEERS.items()}
+        for turn in range(rounds):
+            names = list(programs) if turn % 2 == 0 else list(reversed(programs))
+            for writers in (1, 64):
+                for name in names:
+                    home = folder / f"{name}-{writers}-{turn}"
+                    found[f"{name}.{writers}"].append(_one(*programs[name], home, writers, seconds, env))
+    _tell(figures, found)
+
+
+def _one(module: str, what: str, home: Path, writers: int, seconds: float, env: dict[str, str]) -> Load:
+    command = [sys.executable, "-m", module, what, str(home), str(writers), str(seconds)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        return Load(**json.loads(done.stdout.strip().splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        raise SystemExit(f"{module} said: {done.stdout[-1000:]}{done.stderr[-3000:]}") from None
+
+
+def _tell(figures: Figures, found: dict[str, list[Load]]) -> None:
+    for name, loads in found.items():
+        figures.add(f"{name}.rate", statistics.median(load.rate for load in loads), "writes/s")
+    for name in ("brique.journal.1", "brique.engine.1", "huey.1", "brique.journal.64", "brique.engine.64"):
+        figures.add(f"{name}.p50", statistics.median(load.p50 for load in found[name]), "ms")
+        figures.add(f"{name}.p99", statistics.median(load.p99 for load in found[name]), "ms")
+    journal = [load.rate for load in found["brique.journal.64"]]
+    for name in PEERS:
+        ratios = [mine / other.rate for mine, other in zip(journal, found[f"{name}.64"], strict=True)]
+        figures.add(f"ack64_vs_{name}", statistics.median(ratios), "x")
+        figures.add(f"ack64_vs_{name}_least", min(ratios), "x")
+    for level in BRIQUE[1:]:
+        ratios = [load.rate / mine for mine, load in zip(journal, found[f"brique.{level}.64"], strict=True)]
+        figures.add(f"{level}64_vs_journal", statistics.median(ratios), "x")
+    slower = [mine.p50 / other.p50 for mine, other in zip(found["brique.journal.1"], found["huey.1"], strict=True)]
+    figures.add("ack1_p50_vs_huey", statistics.median(slower), "x")

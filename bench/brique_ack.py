@@ -1,0 +1,132 @@
+"""brique's own side of `bench.ack`: `python -m bench.brique_ack LEVEL FOLDER WRITERS SECONDS`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from bench.peers.load import PAYLOAD, Load, arguments, tasks, threads
+from bench.site import TOKEN, Site
+from brique.app.writer import Writer
+from brique.backends import open_backend
+from brique.channel import AsyncChannel
+from brique.clock import SystemClock, stamp
+from brique.commands import Give, Ledger
+from brique.schema import Change, Command, encode_command, infer
+from brique.spool import Committer, Entry, SqliteSpool
+from brique.store import Store
+
+_clock = SystemClock()
+_numbers = itertools.count(1)
+
+
+def journal(folder: Path, writers: int, seconds: float) -> Load:
+    """The spool alone, with its group commit."""
+    with closing(SqliteSpool(folder / "spool")) as spool, closing(Committer(spool)) as committer:
+        body = PAYLOAD.encode()
+        return threads(lambda place: committer.append(Entry(body)), writers, seconds)
+
+
+def _source(folder: Path) -> Path:
+    source = folder / "shop.db"
+    with closing(apsw.Connection(str(source))) as connection:
+        connection.execute("CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+    return source
+
+
+def _command() -> Command:
+    name = f"R{next(_numbers):09d}"
+    change = Change("note", f"new-{name}", None, {"text": PAYLOAD})
+    return Command(name, "create", "awa", "write", stamp(_clock.now()), "shop", (change,), digest=name)
+
+
+def engine(folder: Path, writers: int, seconds: float) -> Load:
+    """The engine's writing thread: kept, and shown over the copy."""
+    with closing(open_backend("shop", str(_source(folder)))) as backend:
+        specs = {spec.name: spec for spec in infer(backend.catalogue(), "shop")}
+    with (
+        closing(SqliteSpool(folder / "spool")) as spool,
+        closing(Store(folder / "store.db", specs, clock=_clock)) as store,
+    ):
+        writer = Writer(Ledger(spool, store, _clock), store, batch_max=512, queue_max=10_000, after_batch=lambda: None)
+        writer.start()
+        try:
+            return threads(lambda _: writer.answer(Give(_command())), writers, seconds)
+        finally:
+            writer.stop()
+
+
+def _on_site(folder: Path, work: Callable[[Site], Load]) -> Load:
+    data = folder / "data"
+    with Site(["up", str(_source(folder)), "--data", str(data)], data, settings={"BRIQUE_SETTLE_WAIT_MS": "0"}) as site:
+        site.wait_ready()
+        site.wait_loaded()
+        return work(site)
+
+
+def over_socket(folder: Path, writers: int, seconds: float) -> Load:
+    """The engine as a process of its own."""
+
+    async def give(channel: AsyncChannel) -> None:
+        await channel.acall("give", {"command": encode_command(_command()), "token": "", "wait_ms": 0})
+
+    async def run(site: Site) -> Load:
+        channel = AsyncChannel(site.data / "engine.sock")
+        try:
+            return await tasks(lambda _: give(channel), writers, seconds)
+        finally:
+            await channel.aclose()
+
+    return _on_site(folder, lambda site: asyncio.run(run(site)))
+
+
+def over_http(folder: Path, writers: int, seconds: float) -> Load:
+    """A whole brique, asked by wrk."""
+
+    def run(site: Site) -> Load:
+        script = folder / "write.lua"
+        script.write_text(_LUA.format(token=TOKEN, body=json.dumps({"text": PAYLOAD})), "utf-8")
+        command = ["wrk", "-t", "1", "-c", str(writers), "-d", f"{max(1, round(seconds))}s", "--latency"]
+        command += ["-s", str(script), f"http://127.0.0.1:{site.port}/api/tables/note"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found = re.search(r"BENCH (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+)", said)
+        if found is None or int(found[2]):
+            raise SystemExit(f"wrk said:\n{said}")
+        return Load(int(found[1]), float(found[5]), float(found[3]), float(found[4]))
+
+    return _on_site(folder, run)
+
+
+_LUA = """
+wrk.method = "POST"
+wrk.body = '{body}'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer {token}"
+done = function(summary, latency, requests)
+  local e = summary.errors
+  local failed = e.connect + e.read + e.write + e.status + e.timeout
+  io.write(string.format("BENCH %d %d %.3f %.3f %.3f\\n", summary.requests, failed, latency:percentile(50) / 1000,
+    latency:percentile(99) / 1000, summary.duration / 1000000))
+end
+"""
+LEVELS: dict[str, Any] = {"journal": journal, "engine": engine, "socket": over_socket, "http": over_http}
+
+
+def main() -> None:
+    level, folder, writers, seconds = arguments()
+    home = Path(folder)
+    home.mkdir(parents=True)
+    LEVELS[level](home, writers, seconds).print()
+
+
+if __name__ == "__main__":
+    main()
