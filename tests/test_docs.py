@@ -7,7 +7,8 @@ A page is run from top to bottom in a scratch folder that holds `shop.db`, a sma
 - ```console: each `$ command` is run, and what it prints must begin with the lines below it. In them `…` stands for
   anything. `export` lasts for the page; `cd` is not used. A command that serves (`brique up`) is started on a free
   port, which then stands for 127.0.0.1:8000 in the commands after it, and ends with the page.
-- ```sql is run in a PostgreSQL database made for the page, ```toml must be settings that brique takes.
+- ```sql is run in a database made for the page, of MariaDB when it names mysql:// addresses, else of PostgreSQL;
+  ```toml must be settings that brique takes.
 - ```sh is not run: `NOT_RUN` lists how many such blocks a page has, and why.
 """
 
@@ -41,6 +42,7 @@ from brique.commands import MOVES
 from brique.exports import COMPARISONS, CONTROLS
 from brique.schema import DECODERS, Kind, State
 from brique.store import Rows
+from tests.mariadb import MariadbServer
 from tests.postgres import PostgresServer, wait_until
 from tests.shop import make_shop
 from tests.test_architecture import GROUND, ROOMS
@@ -102,6 +104,7 @@ class Scratch:
     replace: dict[str, str] = field(default_factory=dict)
     served: list[subprocess.Popen[str]] = field(default_factory=list)
     awaited: str = ""
+    mariadb: MariadbServer | None = None
 
     def command(self, block: Block, command: str, expected: list[str]) -> None:
         for old, new in self.replace.items():
@@ -229,6 +232,9 @@ def run_python(block: Block, scratch: Scratch) -> None:
 
 
 def run_sql(block: Block, scratch: Scratch) -> None:
+    if scratch.mariadb is not None:
+        scratch.mariadb.run("erp", block.text)
+        return
     with psycopg.connect(scratch.environment["TEST_DATABASE"], autocommit=True) as connection:
         connection.execute(block.text.encode())
 
@@ -258,8 +264,12 @@ def scratch(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scratch]
 def test_code_blocks_of_a_page_run(page: Path, scratch: Scratch, request: pytest.FixtureRequest) -> None:
     found = blocks(page)
     if any(block.language == "sql" for block in found):
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        url = postgres.make_database()
+        if "mysql://" in page.read_text("utf-8"):
+            scratch.mariadb = request.getfixturevalue("own_mariadb")
+            url = scratch.mariadb.make_database("erp")
+        else:
+            postgres: PostgresServer = request.getfixturevalue("postgres")
+            url = postgres.make_database()
         scratch.environment["TEST_DATABASE"] = url
         parts = urlsplit(url)
         scratch.replace["db.example/erp"] = f"127.0.0.1:{parts.port}{parts.path}"

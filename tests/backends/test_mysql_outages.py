@@ -215,7 +215,9 @@ def test_a_socket_and_tls_are_used_as_the_address_says(own_mariadb: MariadbServe
         try:
             backend.ping(10.0)
             with backend._asking() as connection:
-                return bool(connection.rows(cipher)[0][0])
+                found = bool(connection.rows(cipher)[0][0])
+            assert backend._short.opened == 1, "what the protocol sends by itself is no sign of an end"
+            return found
         finally:
             backend.close()
 

@@ -79,10 +79,11 @@ def test_what_is_larger_than_the_server_takes_is_refused_and_the_rest_goes_on(ow
     backend.close()
 
 
-def test_a_deadlock_is_tried_again_later_and_undone(mysql: Make, mariadb: MariadbServer) -> None:
-    backend = mysql(
-        "CREATE TABLE t (id INT PRIMARY KEY, x INT); INSERT INTO t VALUES (1, 0), (2, 0), (3, 0)", timeout=9.0
-    )
+@pytest.mark.parametrize("script", ["", PROCEDURES.replace(" t ", " u ")], ids=["plain", "guarded"])
+def test_a_deadlock_is_tried_again_later_and_undone(mysql: Make, mariadb: MariadbServer, script: str) -> None:
+    rows = "CREATE TABLE t (id INT PRIMARY KEY, x INT); INSERT INTO t VALUES (1, 0), (2, 0), (3, 0);"
+    backend = mysql(rows + script, timeout=9.0)
+    backend.prepare(True)
     spec = specs_of(backend)["t"]
     other = mariadb.connect(place_of(backend))
     other.begin()

@@ -11,6 +11,7 @@ what it leaves to be tidied away moves it once more afterwards, so that such a c
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,7 @@ import pymysql
 
 from brique.backends.faults import refused
 from brique.backends.mysql.address import parse
-from brique.backends.mysql.catalogue import describe, qualified, tables_of
+from brique.backends.mysql.catalogue import describe, of, qualified, tables_of
 from brique.backends.mysql.faults import DEADLOCK, NO_TABLE, READ_ONLY, number_of
 from brique.backends.mysql.line import Connected, Line
 from brique.backends.mysql.read import MysqlSnapshot
@@ -44,15 +45,15 @@ _MADE = (
     "position BIGINT NOT NULL) ENGINE = InnoDB"
 )
 _FINGERPRINT = (
-    "SELECT GROUP_CONCAT(CASE VARIABLE_NAME WHEN 'UPTIME' THEN UNIX_TIMESTAMP() - VARIABLE_VALUE "
+    "SELECT GROUP_CONCAT(CASE UPPER(VARIABLE_NAME) WHEN 'UPTIME' THEN UNIX_TIMESTAMP() - VARIABLE_VALUE "
     "ELSE VARIABLE_VALUE END ORDER BY VARIABLE_NAME SEPARATOR ':'), COUNT(*) FROM {schema}.global_status "
-    "WHERE VARIABLE_NAME IN ('Innodb_lsn_current', 'Innodb_redo_log_current_lsn', 'Uptime')"
+    "WHERE UPPER(VARIABLE_NAME) IN ('INNODB_LSN_CURRENT', 'INNODB_REDO_LOG_CURRENT_LSN', 'UPTIME')"
 )
 _KINDS = """
 SELECT t.TABLE_SCHEMA, t.TABLE_NAME, COALESCE(t.ENGINE, ''), COALESCE(v.VIEW_DEFINITION, '')
 FROM information_schema.TABLES t LEFT JOIN information_schema.VIEWS v
   ON v.TABLE_SCHEMA = t.TABLE_SCHEMA AND v.TABLE_NAME = t.TABLE_NAME
-WHERE t.TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')
+WHERE {schema}
 """
 _FICKLE = re.compile(
     r"(?i)\b(now|current_\w+|curdate|curtime|localtime\w*|sysdate|utc_\w+|unix_timestamp|rand|uuid\w*|user|"
@@ -90,7 +91,7 @@ class MysqlBackend:
         self._writing = make(label=f"brique {name} replay")
         self._lines = (self._long, self._short, self._writing)
         self._is_guarded = False
-        self._slow: set[str] = set()
+        self._slow: Counter[str] = Counter()
 
     @contextmanager
     def _asking(self) -> Iterator[Connected]:
@@ -180,7 +181,7 @@ class MysqlBackend:
         line = self._writing
         with line.held():
             with line.call(self.timeout) as connection:
-                self._begin(connection, line.opened)
+                self._begin(connection)
             opened = line.opened
             session = MysqlSession(line, self.timeout, self._marker(), opened, is_guarded=self._is_guarded)
             try:
@@ -191,27 +192,26 @@ class MysqlBackend:
             finally:
                 self._end(line, opened)
 
-    def _begin(self, connection: Connected, opened: int) -> None:
+    def _begin(self, connection: Connected) -> None:
         level = "REPEATABLE READ" if connection.server.by_statement else "READ COMMITTED"
-        begin = f"XA START {self._xa(opened)}" if self._is_guarded else "START TRANSACTION READ WRITE"
+        begin = f"XA START {self._xa(connection)}" if self._is_guarded else "START TRANSACTION READ WRITE"
         connection.one(
             f"ROLLBACK; {connection.server.limit(self.timeout * 0.9)}; "
             f"SET SESSION TRANSACTION ISOLATION LEVEL {level}; {begin}"
         )
 
-    def _xa(self, opened: int) -> str:
-        """The name of a guarded transaction: only one at a time is open on a connection, and the server tells names
-        apart between connections."""
-        return f"'brique', '{id(self):x}-{opened}', 1"
+    def _xa(self, connection: Connected) -> str:
+        """The name of a guarded transaction: one at a time is open on a connection, of which the server tells the
+        number."""
+        return f"'brique', '{connection.number}-{id(self):x}', 1"
 
     def _commit(self, line: Line, opened: int) -> None:
         """Commit; a fault that leaves open whether it happened carries `at_commit=True`."""
-        commit = f"XA END {self._xa(opened)}; XA COMMIT {self._xa(opened)} ONE PHASE" if self._is_guarded else "COMMIT"
         sent = False
         try:
             with line.call(self.timeout, begun=opened) as connection:
-                sent = True
-                connection.one(commit)
+                name, sent = self._xa(connection), True
+                connection.one(f"XA END {name}; XA COMMIT {name} ONE PHASE" if self._is_guarded else "COMMIT")
         except BackendAway as fault:
             if sent and number_of(fault.__cause__) not in (DEADLOCK, *READ_ONLY):
                 fault.facts["at_commit"] = True
@@ -222,11 +222,10 @@ class MysqlBackend:
         if not line.is_open or line.opened != opened:
             return
         is_guarded = line is self._writing and self._is_guarded
-        statements = (f"XA END {self._xa(opened)}", f"XA ROLLBACK {self._xa(opened)}") if is_guarded else ("ROLLBACK",)
-        for statement in statements:
+        for statement in ("XA END", "XA ROLLBACK") if is_guarded else ("ROLLBACK",):
             try:
                 with line.call(self.timeout, begun=opened) as connection:
-                    connection.one(statement)
+                    connection.one(f"{statement} {self._xa(connection)}" if is_guarded else statement)
             except BackendRefused:
                 continue  # a guarded one that is over, or was ended before
             except BackendAway:
@@ -290,7 +289,7 @@ class MysqlBackend:
             )
             if count == "0":
                 return False
-            name = self._xa(self._writing.opened)
+            name = self._xa(connection)
             try:
                 connection.one(f"ROLLBACK; XA START {name}; XA END {name}; XA ROLLBACK {name}")
             except pymysql.err.MySQLError as fault:
@@ -343,7 +342,7 @@ def _place(spec: TableSpec) -> str:
 def _steady(connection: Connected, database: str) -> frozenset[str]:
     """Those tables and views (`schema.name`, in small letters) whose rows change by transactions of InnoDB only, and
     not with the clock."""
-    rows = connection.rows(_KINDS)
+    rows = connection.rows(_KINDS.format(schema=of(database, "t.TABLE_SCHEMA")))
     steady = {f"{schema}.{name}".lower() for schema, name, engine, _ in rows if engine == "InnoDB"}
     views = {f"{schema}.{name}".lower(): str(text).lower() for schema, name, _, text in rows if text}
     views = {place: text for place, text in views.items() if not _FICKLE.search(text)}

@@ -94,7 +94,8 @@ def qualified(schema: str, name: str) -> str:
     return f"{quoted(schema)}.{quoted(name)}" if schema else quoted(name)
 
 
-def _of(database: str, column: str = "TABLE_SCHEMA") -> str:
+def of(database: str, column: str = "TABLE_SCHEMA") -> str:
+    """The condition that a table is in `database`; when it is empty, in one that is not the server's own."""
     return f"{column} = {quote(database)}" if database else f"{column} NOT IN {_OF_THE_SERVER}"
 
 
@@ -167,10 +168,10 @@ def _unhexed(text: str | None) -> tuple[str, ...]:
 def tables_of(connection: Connected, database: str) -> list[MyTable]:
     """Every table and view of `database` that the account may read, with its columns; of every database when it is
     empty."""
-    columns = _columns(connection, _of(database))
+    columns = _columns(connection, of(database))
     tables = []
     for schema, name, type_, rows, comment, engine, transactions in connection.rows(
-        _TABLES.format(schema=_of(database, "t.TABLE_SCHEMA"))
+        _TABLES.format(schema=of(database, "t.TABLE_SCHEMA"))
     ):
         place = (str(schema), str(name))
         is_view = type_ == "VIEW"
@@ -187,7 +188,7 @@ def describe(connection: Connected, database: str) -> list[SourceTable]:
     tables = tables_of(connection, database)
     by_place = {(table.schema, table.name): table for table in tables}
     connection.one("SET SESSION group_concat_max_len = 65536")
-    for schema, name, index, columns in connection.rows(_KEYS.format(where=_of(database))):
+    for schema, name, index, columns in connection.rows(_KEYS.format(where=of(database))):
         table = by_place.get((str(schema), str(name)))
         names = _unhexed(columns)
         if table is not None and all(names) and set(names) <= {column.name for column in table.columns}:
@@ -205,7 +206,7 @@ def describe(connection: Connected, database: str) -> list[SourceTable]:
 def _add_references(connection: Connected, database: str, tables: dict[tuple[str, str], MyTable]) -> None:
     grouped: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for schema, table, constraint, mine, target_schema, target, theirs in connection.rows(
-        _REFERENCES.format(where=_of(database))
+        _REFERENCES.format(where=of(database))
     ):
         place = (str(schema), str(table), str(constraint), str(target_schema), str(target))
         grouped.setdefault(place, []).append((str(mine), str(theirs)))

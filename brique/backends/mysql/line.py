@@ -39,7 +39,7 @@ _SETTINGS = (
     f"SET SESSION sql_mode = '{_MODE}', time_zone = '+00:00', autocommit = 1, completion_type = 0, "
     "foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0, sql_select_limit = 18446744073709551615, "
     "net_write_timeout = 600, innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}; "
-    "SELECT @@max_allowed_packet, @@global.log_bin AND @@session.binlog_format = 'STATEMENT', DATABASE()"
+    "SHOW VARIABLES WHERE Variable_name IN ('max_allowed_packet', 'log_bin', 'binlog_format')"
 )
 
 
@@ -85,12 +85,15 @@ class Connected:
 
     def __init__(self, driver: Any, lock_seconds: int) -> None:
         self.driver = driver
+        self.number: int = driver.thread_id()
+        """The server's own number of this connection."""
         version = str(driver.server_version)
         numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", version.removeprefix("5.5.5-"))
         found = tuple(map(int, numbers.groups())) if numbers else (0,)
         _, settings = self._query(_SETTINGS.format(lock=lock_seconds))
-        packet, by_statement, _ = settings.rows[0]
-        self.server = Server("mariadb" in version.lower(), found, by_statement == b"1", int(packet or 0))
+        told = {str(name, "ascii").lower(): value for name, value in settings.rows if name and value}
+        by_statement = (told.get("log_bin"), told.get("binlog_format")) == (b"ON", b"STATEMENT")
+        self.server = Server("mariadb" in version.lower(), found, by_statement, int(told["max_allowed_packet"]))
 
     def all(self, sql: str) -> list[Answer]:
         """The answers to one or several statements, sent at once. The first that fails ends them, and raises."""

@@ -6,38 +6,45 @@ each behind its length, and cutting them out in place takes a third of the time 
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pymysql
 
-from brique.backends.mysql.faults import is_broken
+from brique.backends.mysql.faults import is_broken, said
 from brique.backends.mysql.line import Connected, Line
 from brique.backends.mysql.rows import load
 from brique.backends.protocol import BATCH_ROWS
 from brique.schema import TableSpec, Value
 
+log = logging.getLogger(__name__)
 MARK_SECONDS_MAX = 2.0
 """A table whose digests take longer has no mark: it is read."""
+SLOW_MAX = 3
+"""Times that a table may be slow before it is not tried again."""
 _BATCH_BYTES = 64 << 20
 """Cells of a batch, beyond which it is handed over before it has all its rows."""
 _RECEIVE_BYTES = 1 << 18
 _PACKET_BYTES_MAX = 0xFFFFFF
 _END, _NULL, _TWO, _THREE, _EIGHT = 0xFE, 0xFB, 0xFC, 0xFD, 0xFE
+_NO_DIGEST = 10**30
+"""Stands for the digest of a row that is larger than the server takes at once: no sum of others reaches it."""
 _MARK = """
-SELECT COUNT(*), COUNT(digest), COALESCE(BIT_XOR(number), 0), COALESCE(SUM(number), 0) FROM (
-  SELECT digest, (CRC32(LEFT(digest, 16)) << 32) | CRC32(RIGHT(digest, 16)) AS number
-  FROM (SELECT {digests} AS digest FROM {table}) AS digested) AS numbered
+SELECT COUNT(*), COALESCE(SUM(CAST(COALESCE(CONV(LEFT({digests}, 16), 16, 10), '{none}') AS DECIMAL(40))), 0)
+FROM {table}
 """
-"""A count and two sums over 64 bits of each row's digest: that all stay equal by chance is not to be expected."""
+"""A count, and the sum of 64 bits of each row's digest: that both stay equal by chance is not to be expected."""
 
 
 class MysqlSnapshot:
-    """One REPEATABLE READ transaction. `opened`: the connection that it was begun on; `slow`: tables without a mark."""
+    """One REPEATABLE READ transaction. `opened`: the connection that it was begun on; `slow`: how often
+    tables have taken too long for a mark, one time after the other."""
 
     def __init__(
-        self, line: Line, read_timeout: float, fingerprint: str | None, steady: frozenset[str], slow: set[str]
+        self, line: Line, read_timeout: float, fingerprint: str | None, steady: frozenset[str], slow: Counter[str]
     ) -> None:
         self._line = line
         self._read_timeout = read_timeout
@@ -47,27 +54,29 @@ class MysqlSnapshot:
         self._slow = slow
 
     def mark(self, spec: TableSpec) -> str | None:
-        """A count and two sums of what this snapshot shows of each row. None for views, tables without transactions
+        """A count and a sum of what this snapshot shows of each row. None for views, tables without transactions
         (their rows are not of this snapshot), and tables that are too large to be summed up in a moment."""
         place = f"{spec.source_schema}.{spec.source}"
-        if spec.is_view or place.lower() not in self._steady or place in self._slow:
+        if spec.is_view or place.lower() not in self._steady or self._slow[place] >= SLOW_MAX:
             return None
         seconds = min(MARK_SECONDS_MAX, self._read_timeout / 2)
         with self._line.call(self._read_timeout, begun=self._opened) as connection:
             rows = load(connection, spec)
             connection.one(connection.server.limit(seconds))
             try:
-                [found] = connection.rows(_MARK.format(digests=rows.digests, table=rows.table))
+                [found] = connection.rows(_MARK.format(digests=rows.digests, none=_NO_DIGEST, table=rows.table))
             except pymysql.err.MySQLError as fault:
                 if is_broken(fault):
                     raise
-                self._slow.add(place)
+                log.info("%s has no mark: %s", place, said(fault))
+                self._slow[place] += 1
                 return None
             finally:
                 if self._line.is_open:
                     connection.one(connection.server.limit(0))
-        counted, digested, *sums = found
-        return ":".join(map(str, (counted, *sums))) if counted == digested else None
+        self._slow.pop(place, None)
+        counted, total = map(str, found)
+        return f"{counted}:{total}" if int(total) < _NO_DIGEST else None
 
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
         with self._line.call(self._read_timeout, begun=self._opened) as connection:

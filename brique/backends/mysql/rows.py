@@ -57,13 +57,15 @@ class TableRows:
     @cached_property
     def digests(self) -> str:
         """The SQL of a digest of a whole row: of what `select` shows."""
-        parts, nulls = [], []
+        parts, nulls = [], []  # CONCAT_WS leaves NULL out, so that which cells are NULL is said first
         for column in self.spec.columns:
             cell = output(self._types[column.name], self._quoted[column.name])
             is_binary = self._types[column.name].name.endswith(("blob", "binary", "vector"))
-            parts.append(f"IFNULL({f'MD5({cell})' if is_binary else cell}, '')")
-            nulls.append(f"ISNULL({self._quoted[column.name]})")
-        return f"MD5(CONCAT_WS(x'00', CONCAT({', '.join(nulls)}), {', '.join(parts)}))"
+            parts.append(f"MD5({cell})" if is_binary else cell)
+            if self._actual[column.source].nullable:
+                nulls.append(f"ISNULL({self._quoted[column.name]})")
+        flags = f"CONCAT({', '.join(nulls)}), " if nulls else ""
+        return f"MD5(CONCAT_WS(x'00', {flags}{', '.join(parts)}))"
 
     # out
 
@@ -102,8 +104,9 @@ class TableRows:
             quick = [alike(type_, cell, way) for way in ways]
             if all(quick):
                 parts.append(_either(quick))
-            parts.append(_either([equal(type_, cell, way) for way in ways]))
-        return " AND ".join(dict.fromkeys(parts))
+            if not (all(quick) and type_.is_plain):
+                parts.append(_either([equal(type_, cell, way) for way in ways]))
+        return " AND ".join(parts)
 
     def same(self, before: Row) -> str:
         """The condition that the row still holds `before`; strict: it may miss an unusual way of writing."""
@@ -146,10 +149,9 @@ def _either(conditions: Sequence[str]) -> str:
 
 
 def _ways(column: Column, value: Value) -> list[Value]:
-    ways = [value]
     if isinstance(value, str) and column.kind is Kind.TEXT and not value.isascii():
-        ways.append(unicodedata.normalize("NFD", value))
-    return list(dict.fromkeys(ways))
+        return list(dict.fromkeys([value, unicodedata.normalize("NFD", value)]))
+    return [value]
 
 
 def load(connection: Connected, spec: TableSpec) -> TableRows:

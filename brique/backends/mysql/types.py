@@ -37,6 +37,11 @@ class MyType:
     is_json: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether two of its values are the same when SQL says that they are equal."""
+        return self.name in _EXACT
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The values of an ENUM, in their order."""
         if self.name != "enum":
@@ -67,6 +72,9 @@ _SHAPES = (
     "geomcollection",
 )  # fmt: skip
 _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set")
+
+
+_EXACT = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "date"})
 
 
 def understand(type_: MyType) -> Found:
