@@ -55,7 +55,8 @@ def _settle(shop: Shop, told: Told) -> int:
     verdict = shop.judge(told)
     say(
         f"All {waiting} are in the database {took:.2f} s after it answered, "
-        f"{waiting / max(took, 0.001):.0f} a second.\n\n{told.acknowledged} writes acknowledged, the slowest after {told.slowest_s * 1000:.0f} ms: "
+        f"{waiting / max(took, 0.001):.0f} a second.\n\n"
+        f"{told.acknowledged} writes acknowledged, the slowest after {told.slowest_s * 1000:.0f} ms: "
         f"{verdict.lost} lost, {verdict.doubled} doubled. {told.pages} pages answered, {told.failed} failed."
     )
     return 1 if verdict.lost or verdict.doubled or told.failed else 0

@@ -604,6 +604,7 @@ def test_a_killed_server_is_away_at_once_and_then_back(own_mongodb: MongoServer)
     with pytest.raises(BackendAway):
         backend.fetch(spec, ["1"])
     own_mongodb.start()
+    backend.ping(5.0)
     assert backend.fetch(spec, ["1"])
     assert backend.fingerprint([spec]) != first, "after a restart nothing is certain"
     backend.close()
@@ -676,3 +677,24 @@ def test_threads_are_gone_after_close(mongodb: MongoServer) -> None:
         backend.fingerprint([])
         backend.close()
     wait_until(lambda: threading.active_count() <= before, 20, "the threads to end")
+
+
+def test_a_server_that_was_started_anew_between_two_calls_is_noticed(own_mongodb: MongoServer) -> None:
+    """What it had committed may be gone; the driver alone would go on as if nothing had happened."""
+    with own_mongodb.client() as client:
+        client.shop.t.insert_one({"_id": 1})
+    backend = MongoBackend("erp", own_mongodb.url("shop"), timeout=3.0)
+    spec = specs_of(backend)["t"]
+    backend.ping(1.0)
+    for ask in (lambda: backend.fingerprint([spec]), lambda: backend.session().__enter__()):
+        ask()
+        own_mongodb.kill()
+        own_mongodb.start()
+        time.sleep(1.1)  # from then on the driver looks whether a connection is alive before it uses it
+        with pytest.raises(BackendAway):
+            backend.fingerprint([spec])
+        with pytest.raises(BackendAway), backend.session():
+            pass
+        backend.ping(5.0)
+        assert backend.fingerprint([spec])
+    backend.close()

@@ -18,22 +18,22 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from brique.backends.faults import redact, refused
+from brique.backends.faults import away, redact, refused
 from brique.backends.mongodb.catalogue import Collection, collections, decoded, describe, fickle_views
 from brique.backends.mongodb.documents import Documents, value_at
-from brique.backends.mongodb.faults import NO_TRANSACTIONS
+from brique.backends.mongodb.faults import LOST, NO_TRANSACTIONS
 from brique.backends.mongodb.guard import SingleSession
 from brique.backends.mongodb.line import Client, Line, knock
 from brique.backends.mongodb.read import NO_TABLE, MongoSnapshot
 from brique.backends.mongodb.references import confirmed
 from brique.backends.mongodb.session import Place, TransactionSession
 from brique.backends.mongodb.values import MISSING, type_of
-from brique.backends.mongodb.watch import Watch
+from brique.backends.mongodb.watch import Watch, server_of
 from brique.backends.protocol import MARKER, SAMPLE_ROWS, Abilities, Prepared, Rung
 from brique.errors import BackendRefused, BadConfiguration
 from brique.schema import Catalogue, Row, TableSpec
 
-FETCH_IDS = 50
+FETCH_IDS = 25
 """Keys of one question: some servers compare each document with each of them."""
 NOT_ALLOWED = "The marker table is not allowed in this database."
 NO_TRANSACTION = "This server has no transactions: each document carries the number of its last change instead."
@@ -62,6 +62,7 @@ class MongoBackend:
         )
         self._lines = (self._long, self._short, self._writing)
         self._watch = Watch(self._database)
+        self._server = ""
         self._collections: dict[str, Collection] = {}
         self._documents: dict[str, Documents] = {}
         self._transactions: bool | None = None
@@ -85,7 +86,17 @@ class MongoBackend:
         )
 
     def ping(self, timeout: float) -> None:
-        self._short.call(timeout, lambda client: client.admin.command("ping"))
+        """Also takes the server for what it is now: until the next ping, calls that meet another run of it, or another
+        primary, say so."""
+        self._server = self._short.call(timeout, server_of)
+
+    def _meet(self, client: Client) -> None:
+        """Raise BackendAway when this is not the server that was met before: the driver connects anew without a word,
+        and what was committed may be gone."""
+        now = server_of(client)
+        if self._server and now and now != self._server:
+            raise away(LOST, backend=self.name, reason="the server was started anew, or another one took over")
+        self._server = now
 
     # what is there
 
@@ -141,6 +152,7 @@ class MongoBackend:
         names = {spec.source for spec in tables}
 
         def look(client: Client) -> str | None:
+            self._meet(client)
             try:
                 now = self._watch.fingerprint(client)
             except OperationFailure as fault:
@@ -214,6 +226,7 @@ class MongoBackend:
         with line.held():
             if self._transactions is None:
                 self._transactions = line.call(self.timeout, self._has_transactions)
+            line.call(self.timeout, self._meet)
             place = self._place(line)
             made: TransactionSession | SingleSession
             if self._transactions:

@@ -34,7 +34,7 @@ class Watch:
 
     def fingerprint(self, client: Client) -> str | None:
         """A text that is the same as long as nothing has changed; None when the server does not tell."""
-        server = _server(client)
+        server = server_of(client)
         if not server:
             return None
         if server != self._server or self._token is None:
@@ -62,8 +62,8 @@ class Watch:
                 return stream.resume_token, changed
 
 
-def _server(client: Client) -> str:
-    """Which run of which server this is; "" for one that tells no changes."""
+def server_of(client: Client) -> str:
+    """Which run of which server this is; "" where that says nothing: there are several before a sharded cluster."""
     told = client.admin.command("hello")
     process = (told.get("topologyVersion") or {}).get("processId")
-    return f"{told['setName']}/{told.get('me', '')}/{process}" if told.get("setName") and process else ""
+    return f"{told.get('me', '')}/{process}" if process and told.get("msg") != "isdbgrid" else ""
