@@ -216,6 +216,8 @@ class Outbox:
         if one.fault is not None:
             said = describe(one.fault, language_of(request, self.parts.languages))
             shown["problem"] = {"code": one.fault.code, "status": one.fault.status, "detail": said["detail"]}
+            if isinstance(one.fault, BadInput):
+                shown["problem"]["fields"] = one.fault.fields
         return shown
 
     def _clerk(self, request: Request) -> Clerk:

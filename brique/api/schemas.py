@@ -295,7 +295,10 @@ def _of_many(text: Schema, audit: Schema) -> dict[str, Schema]:
     """The components of decisions about writes, and of what failed together."""
     closed: Schema = {"additionalProperties": False}
     lost: Schema = {"type": "boolean", "const": False}
-    problem = _object({"code": text, "status": {"type": "integer"}, "detail": text})
+    fields: Schema = {"type": "object", "additionalProperties": text}
+    problem = _object(
+        {"code": text, "status": {"type": "integer"}, "detail": text, "fields": fields}, "code", "status", "detail"
+    )
     maybe: Schema = {"type": ["string", "null"]}
     result = _object(
         {"receipt": text, "done": {"type": "boolean"}, "replaced_by": maybe, "problem": problem},

@@ -158,6 +158,15 @@ def save_label(parts: Parts, formats: Formats, tables: Sequence[str], copy: Copy
     return formats.t(_("Save (will be sent)")) if away else formats.t(_("Save"))
 
 
+def sentence_of(fault: BriqueError, language: str) -> str:
+    """`fault` in a line where there is no form to show it in: with its fields."""
+    told = describe(fault, language)
+    fields = fault.fields if isinstance(fault, BadInput) else {}
+    t = formats_of(language, "UTC").t
+    named = "; ".join(f"{name}: {t(text)}" for name, text in fields.items())
+    return f"{told['detail']} {named}".strip()
+
+
 def notice_of(fault: BriqueError, request: Request, language: str) -> Notice:
     """`fault` as a person needs it: what is wrong, and what became of what was typed."""
     told = describe(fault, language)

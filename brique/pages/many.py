@@ -10,8 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from brique.commands import ACTS, Clerk, Done, may
 from brique.errors import BadInput
-from brique.http import User, at, describe, language_of, user_of
-from brique.pages.formpage import formats_for
+from brique.http import User, at, language_of, user_of
+from brique.pages.formpage import formats_for, sentence_of
 from brique.pages.frame import Frame, set_flash
 from brique.pages.parts import Parts
 from brique.pages.received import TOKEN
@@ -72,14 +72,14 @@ class Many:
         failed = [one for one in done if one.fault is not None]
         rows: list[dict[str, Any]] = []
         for one in [*failed, *(one for one in done if one.fault is None)][:_SHOWN_MAX]:
-            said = describe(one.fault, language) if one.fault is not None else {}
+            said = sentence_of(one.fault, language) if one.fault is not None else ""
             rows.append(
                 {
                     "receipt": one.receipt,
                     "href": at(request.scope, f"/outbox/{one.receipt}"),
                     "instead": one.instead,
                     "instead_href": at(request.scope, f"/outbox/{one.instead}") if one.instead else "",
-                    "fault": said.get("detail", ""),
+                    "fault": said,
                 }
             )
         t = formats_for(self.parts, request).t

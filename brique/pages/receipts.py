@@ -13,16 +13,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from brique.commands import Clerk, may
-from brique.errors import BriqueError, Refused
+from brique.errors import BadInput, BriqueError, Refused
 from brique.http import User, at, user_of
-from brique.pages.formpage import SHOWN, Notice, formats_for, notice_of
+from brique.pages.formpage import SHOWN, Notice, formats_for, notice_of, sentence_of
 from brique.pages.frame import Frame, set_flash
 from brique.pages.parts import Parts
 from brique.pages.received import TOKEN
 from brique.pages.remedies import Remedies
 from brique.pages.render import page
 from brique.pages.sources import source_of
-from brique.pages.story import Story, Teller
+from brique.pages.story import REASONS, Story, Teller
 from brique.pages.there import There
 from brique.schema import State
 from brique.views import Copy, StoredCommand
@@ -86,8 +86,9 @@ class Receipts:
             token=self.parts.desk.new_token(),
             deciding=deciding,
             again=f"{story.href}/edit" if self._may_begin_again(user_of(request), item, story) else "",
-            there=There(teller, copy).rows(item) if item.state is State.UNKNOWN else [],
+            there=There(teller, copy).rows(item) if deciding == "unknown" else [],
             says=says(item, story, teller),
+            why=story.reason if item.state is State.UNKNOWN and item.reason not in REASONS else "",
         )
         context |= {"back": at(request.scope, "/outbox"), "pills": [(story.state, story.kind)]}
         return page(self.parts, request, "receipt.html", context, status)
@@ -198,7 +199,10 @@ class Receipts:
         return set_flash(RedirectResponse(at(request.scope, path), 303), request, code, receipt=answer.id)
 
     def _not_sent(self, request: Request, fault: BriqueError) -> Response:
-        notice = notice_of(fault, request, formats_for(self.parts, request).language)
+        language = formats_for(self.parts, request).language
+        notice = notice_of(fault, request, language)
+        if isinstance(fault, BadInput):
+            notice = Notice("bad", sentence_of(fault, language), notice.text)
         return self._receipt(request, [notice], fault.status)
 
 

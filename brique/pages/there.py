@@ -29,14 +29,15 @@ class Field:
 
 @dataclass(frozen=True)
 class RowThere:
-    """One row: `found` whether the backend has it; `numbered` whether its key is known; else `like`: (label, address) of
-    rows that it could be. `of`: when the backend was read."""
+    """One row: `found` whether the backend has it; `numbered` whether its key is known; else `like`: (label, address)
+    of rows that it could be. `of`: when the backend was read."""
 
     what: str
     label: str
     href: str
     fields: tuple[Field, ...]
     found: bool
+    is_new: bool
     numbered: bool
     like: tuple[tuple[str, str], ...]
     of: datetime | None
@@ -72,6 +73,7 @@ class There:
             href=told.href,
             fields=self._fields(spec, change, now),
             found=now is not None,
+            is_new=change.before is None,
             numbered=numbered,
             like=() if numbered else self._like(spec, change.after or {}),
             of=self.copy.table_state(spec.name).confirmed_at,
