@@ -39,6 +39,7 @@ ASKED_TO_WAIT = "{backend}: it asked to be left alone for {seconds:.0f} s."
 TOO_LONG = "{backend}: the answer has more than {limit} bytes."
 ELSEWHERE = "{backend}: it leads to another place, {origin}, which is not allowed (also=...)."
 PRIVATE = "{backend}: it leads to an address inside, {origin}, which is not allowed (private=True)."
+_LINK = re.compile(r"""<([^<>]*)>((?:\s*;\s*[\w*!-]+\s*(?:=\s*(?:"[^"]*"|[^",;\s]+))?)*)""")
 _REDIRECTS_MAX = 3
 _SOCKETS_MAX = 4
 _RETRY_SECONDS_MAX = 3600.0
@@ -56,9 +57,10 @@ class Answer:
 
     def link(self, rel: str) -> str:
         """Where the `Link` header leads with that relation; "" nowhere."""
-        for target, parameters in re.findall(r"<([^<>]*)>([^,<]*(?:\"[^\"]*\"[^,<]*)*)", self.headers.get("link", "")):
-            if re.search(rf"""(?i)\brel\s*=\s*(?:"[^"]*\b{rel}\b[^"]*"|{rel}\b)""", parameters):
-                return str(urljoin(self.url, target))
+        for found in _LINK.finditer(self.headers.get("link", "")):
+            relations = re.search(r"""(?i);\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))""", found[2])
+            if relations and rel in (relations[1] or relations[2]).lower().split():
+                return str(urljoin(self.url, found[1]))
         return ""
 
 
