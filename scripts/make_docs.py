@@ -16,7 +16,7 @@ import click
 from brique import Intranet, api, pages, settings
 from brique.app import Inline
 from brique.cli.main import cli
-from brique.commands import MOVES
+from brique.commands import LIFE, MOVES, WAITS
 from brique.http import FrontDesk, Route, Site, account_routes
 from brique.schema import State
 
@@ -90,23 +90,6 @@ STATES = {
     State.UNKNOWN: "Sent, and the answer was lost; whether it was applied cannot be told.",
     State.WITHDRAWN: "Taken back by its author before it was sent.",
 }
-_FORGOTTEN = "as from `sending`, when a crash has lost the claim"
-REASONS = {
-    (State.KEPT, State.SENDING): "it is its turn: it is claimed, and can no longer be withdrawn",
-    (State.KEPT, State.APPLIED): _FORGOTTEN,
-    (State.KEPT, State.REFUSED): _FORGOTTEN,
-    (State.KEPT, State.CONFLICT): _FORGOTTEN,
-    (State.KEPT, State.UNKNOWN): _FORGOTTEN,
-    (State.KEPT, State.WITHDRAWN): "its author took it back",
-    (State.SENDING, State.KEPT): "it has certainly not arrived; it will be sent again",
-    (State.SENDING, State.APPLIED): "the backend has taken it",
-    (State.SENDING, State.REFUSED): "the backend said no, or its author may no longer write",
-    (State.SENDING, State.CONFLICT): "the row had changed, or there was already one with its key",
-    (State.SENDING, State.UNKNOWN): "the answer was lost, and the row does not tell",
-    (State.APPLIED, State.KEPT): "the backend was restored from an older backup and has forgotten it",
-    (State.UNKNOWN, State.APPLIED): "a person has looked and found it there",
-    (State.UNKNOWN, State.REFUSED): "a person has looked and not found it",
-}
 
 
 def moves() -> list[tuple[State, State]]:
@@ -125,7 +108,12 @@ def states() -> str:
     lines += [f"    {now} --> {to}\n" for now, to in moves()]
     lines += [f"    {state} --> [*]\n" for state in State if not MOVES[state]]
     lines.append("```\n\nThese are all moves that there are:\n\n| from | to | when |\n| --- | --- | --- |\n")
-    lines += [f"| `{now}` | `{to}` | {REASONS[now, to]} |\n" for now, to in moves()]
+    lines += [f"| `{now}` | `{to}` | {LIFE[now, to]} |\n" for now, to in moves()]
+    lines.append(
+        "\nA command stays `kept` while one of these holds. Commands on other rows overtake it:\n\n"
+        "| because | waits with it | until |\n| --- | --- | --- |\n"
+    )
+    lines += [f"| {why} | {what} | {until} |\n" for why, (what, until) in WAITS.items()]
     lines.append("\nWhat to do about the states that need a person: [how](../how-to/settle-what-is-open.md).\n")
     return "".join(lines)
 

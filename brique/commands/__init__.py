@@ -7,7 +7,7 @@ from brique.commands.clerk import ACTS, Act, Clerk, Done
 from brique.commands.custom import CommandSpec, Parameter, Wish, backend_of, command_spec, run, stored, wish_of
 from brique.commands.desk import Answer, Author, Desk, may, own_receipt
 from brique.commands.ledger import Claim, Claimed, Give, Ledger, LedgerAnswer, Receipt, Release, Request
-from brique.commands.life import MOVES, check_move, may_move
+from brique.commands.life import LIFE, MOVES, WAITS, check_move, may_move
 from brique.commands.notes import FileNotes, MemoryNotes
 from brique.commands.notices import Letter, Notified, notify
 from brique.commands.receipts import receipt
@@ -21,7 +21,9 @@ from brique.commands.waiting import Parent, Waiting
 __all__ = [
     "ACTS",
     "EDITED",
+    "LIFE",
     "MOVES",
+    "WAITS",
     "NOTICE",
     "RETRIED",
     "TOLD",
