@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Table,
         code,
         column,
+        date_parts,
         ebcdic,
         flag,
         implied,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from brique.store import Attachment, Db, WriteDb
     from brique.views import Chart, Figure, ShortList
 
-_SCHEMA = "BackendSpec Table code column ebcdic flag implied key old_date old_time packed padded ref zoned"
+_SCHEMA = "BackendSpec Table code column date_parts ebcdic flag implied key old_date old_time packed padded ref zoned"
 _HOMES = {
     "app": ("Inline", "Intranet"),
     "schema": tuple(_SCHEMA.split()),
@@ -64,6 +65,7 @@ __all__ = [
     "WriteDb",
     "code",
     "column",
+    "date_parts",
     "ebcdic",
     "flag",
     "implied",

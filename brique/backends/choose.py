@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from brique.backends.faults import redact
+from brique.backends.parts import PartsBackend, has_parts
 from brique.backends.protocol import Backend
 from brique.backends.sqlite import SqliteBackend
 from brique.errors import BadConfiguration
@@ -40,8 +41,13 @@ def open_backend(
     `marker_schema`: where the marker table may be made (PostgreSQL; empty: the account's own).
     Raises BadConfiguration when no backend is known for `url`, or its file is not there.
     """
-    scheme = url.partition(":")[0].lower() if ":" in url and len(url.partition(":")[0]) > 1 else ""
     limits = {"timeout": timeout, "connect_timeout": connect_timeout, "read_timeout": read_timeout}
+    if any(map(has_parts, tables)):
+        rest = [spec for spec in tables if not has_parts(spec)]
+        return PartsBackend(
+            open_backend(name, url, **limits, marker_schema=marker_schema, options=options, tables=rest, data=data)
+        )
+    scheme = url.partition(":")[0].lower() if ":" in url and len(url.partition(":")[0]) > 1 else ""
     server = _open_server(scheme, name, url, limits, marker_schema=marker_schema, tables=tables)
     if server is not None:
         return server

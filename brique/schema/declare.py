@@ -128,6 +128,16 @@ def old_date(
     return Declared((source,), decoder=decoder, **options)
 
 
+def date_parts(year: str, month: str, day: str, *, century: str = "", digits: int = 2, **options: Any) -> Any:
+    """A date that stands in three columns, or four: `date_parts("ORYY", "ORMM", "ORDD")`. The year has two `digits`, or
+    four; `century` is the column in which 1 means 20xx. All zero is no date. It cannot be a part of a key."""
+    if options.get("is_key"):
+        raise BadConfiguration(f"a date in {year}, {month} and {day} cannot be a key")
+    written = [("c", century)] * bool(century) + [("y" * digits, year), ("mm", month), ("dd", day)]
+    decoder = "parts:" + ":".join(name for name, _ in written)
+    return Declared(("+".join(source for _, source in written),), decoder=decoder, **options)
+
+
 def old_time(source: str = "", *, written: str = "hhmmss", text: bool = False, **options: Any) -> Any:
     """A time of day that the source keeps as a number: `hhmmss` (93000 is 09:30:00) or `hhmm`."""
     return Declared((source,), decoder=written + (":text" if text else ""), **options)

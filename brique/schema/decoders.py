@@ -274,6 +274,41 @@ def _date_decoder(name: str, written: str, options: list[str]) -> Decoder | None
     return Decoder(name, Kind.DATE, partial(_from_date, written=written, none=none), encode)
 
 
+def _parts_decoder(name: str, options: list[str]) -> Decoder | None:
+    """A date in several columns: its parts come and go as `26/11/20`, in the order of the columns."""
+    if sorted(options) not in (["dd", "mm", "yy"], ["dd", "mm", "yyyy"], ["c", "dd", "mm", "yy"]):
+        return None
+    return Decoder(
+        name, Kind.DATE, partial(_from_parts, names=tuple(options)), partial(_to_parts, names=tuple(options))
+    )
+
+
+def _from_parts(value: StoreValue, *, names: tuple[str, ...]) -> StoreValue:
+    parts = value.split("/") if isinstance(value, str) else []
+    if len(parts) != len(names) or not all(part.isascii() and part.isdigit() for part in parts):
+        return value
+    if not any(map(int, parts)):
+        return None
+    if any(len(str(int(part))) > len(name) for part, name in zip(parts, names, strict=True)):
+        return value
+    text = "".join(f"{int(part):0{len(name)}d}" for part, name in zip(parts, names, strict=True))
+    try:
+        return _date_of("".join(names), text).isoformat()
+    except (ValueError, OverflowError):
+        return value
+
+
+def _to_parts(value: StoreValue, *, names: tuple[str, ...]) -> StoreValue:
+    if value is None:
+        return "/".join("0" for _ in names)
+    try:
+        text = _written("".join(names), date.fromisoformat(str(value)))
+    except ValueError:
+        return value
+    ends = [sum(map(len, names[: at + 1])) for at in range(len(names))]
+    return "/".join(str(int(text[end - len(name) : end])) for name, end in zip(names, ends, strict=True))
+
+
 def _time_decoder(name: str, written: str, options: list[str]) -> Decoder | None:
     if options not in ([], ["text"]):
         return None
@@ -329,7 +364,7 @@ _PLAIN = {
         Decoder("nodate", Kind.DATE, _from_no_date, _to_no_date),
     )
 }
-_FAMILIES = ("flag", "ebcdic", "zoned", "packed", "code")
+_FAMILIES = ("parts", "flag", "ebcdic", "zoned", "packed", "code")
 
 
 @cache
@@ -343,7 +378,7 @@ def _find(name: str) -> Decoder | None:
         return _time_decoder(name, family, options)
     if family in ("packed", "zoned"):
         return _number_decoder(name, family, options)
-    makers = {"flag": _flag_decoder, "ebcdic": _page_decoder, "code": _code_decoder}
+    makers = {"parts": _parts_decoder, "flag": _flag_decoder, "ebcdic": _page_decoder, "code": _code_decoder}
     return makers[family](name, options) if family in makers else None
 
 

@@ -44,6 +44,10 @@ def test_every_decoder_takes_anything(name: str, value: object) -> None:
         ("packed:5,2", b"\x12\x34\x5c", 12345), ("packed:5,2", b"\x12\x34\x5d", -12345),
         ("packed:4,0", b"\x01\x23\x4c", 1234),
         ("zoned:3,0", b"\xf1\xf2\xf3", 123), ("zoned:3,0", b"\xf1\xf2\xd3", -123),
+        ("parts:yy:mm:dd", "26/11/20", "2026-11-20"),
+        ("parts:c:yy:mm:dd", "1/26/11/2", "2026-11-02"),
+        ("parts:dd:mm:yyyy", "3/1/2026", "2026-01-03"),
+        ("parts:yy:mm:dd", "0/0/0", None),
         ("ebcdic:cp297:9", b"\xe2\x96\x83\x89\xc0\xa3\xc0\x40\x40", "Société"),
     ],
 )  # fmt: skip
