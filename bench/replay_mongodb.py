@@ -72,7 +72,7 @@ def run(figures: Figures, workshop: Workshop) -> None:
     count, rounds = (3_000, 1) if workshop.quick else (30_000, 3)
     figures.note(
         f"{count:,} updates of a document each, with the value that their author saw, in transactions of {BATCH:,} "
-        "with a mark. The server is SecantusDB's Python edition, with --sync-on-commit: its processor is what is measured."
+        "with a mark. The server is SecantusDB with --sync-on-commit, written in Python: it is what takes the time."
     )
     kind = Mongo()
     with workshop.scratch("replay-mongodb") as folder:

@@ -43,6 +43,7 @@ from brique.exports import COMPARISONS, CONTROLS
 from brique.schema import DECODERS, Kind, State
 from brique.store import Rows
 from tests.mariadb import MariadbServer
+from tests.mongodb import MongoServer
 from tests.postgres import PostgresServer, wait_until
 from tests.shop import make_shop
 from tests.test_architecture import GROUND, ROOMS
@@ -228,6 +229,8 @@ def run_python(block: Block, scratch: Scratch) -> None:
     if named:
         (scratch.folder / named[1]).write_text(block.text, "utf-8")
     code = "\n" * block.line + block.text
+    for old, new in scratch.replace.items():
+        code = code.replace(old, new) if old.startswith("db.") else code
     exec(compile(code, name_of(block.page), "exec"), scratch.namespace)
 
 
@@ -273,6 +276,8 @@ def test_code_blocks_of_a_page_run(page: Path, scratch: Scratch, request: pytest
         scratch.environment["TEST_DATABASE"] = url
         parts = urlsplit(url)
         scratch.replace["db.example/erp"] = f"127.0.0.1:{parts.port}{parts.path}"
+    if "mongodb://db.example/shop" in page.read_text("utf-8"):
+        scratch.replace["db.example/shop"] = make_mongo_shop(request.getfixturevalue("own_mongodb"))
     before = FROM_OTHERS.get(name_of(page))
     for block in [*(blocks(ROOT / before) if before else []), *found]:
         if block.language == "python":
@@ -284,6 +289,15 @@ def test_code_blocks_of_a_page_run(page: Path, scratch: Scratch, request: pytest
                 scratch.command(block, command, expected)
     if isinstance(scratch.namespace.get("app"), Intranet):
         check_views(scratch)
+
+
+def make_mongo_shop(server: MongoServer) -> str:
+    """A few documents to look at; address and database."""
+    with server.client() as client:
+        client.shop.customers.insert_one({"_id": 1, "name": "Aminata Sow", "address": {"city": "Thiès"}})
+        client.shop.orders.insert_one({"customer_id": 1, "amount": 12.5})
+        client.shop.command("create", "names", viewOn="customers", pipeline=[{"$project": {"name": 1}}])
+    return f"127.0.0.1:{server.port}/shop"
 
 
 def check_views(scratch: Scratch) -> None:
