@@ -260,9 +260,10 @@ class _Around:
             outbox["badge_kind"] = "bad" if facts.needing else "warn"
             said = _("{n} for a person to decide") if facts.needing else _("{n} to send")
             outbox["badge_says"] = t(said, n=outbox["badge"])
-        if facts.mine and facts.mine != facts.needing:
-            outbox["mine"] = number(facts.mine)
-            outbox["mine_says"] = t(_("{n} of yours for you to decide"), n=outbox["mine"])
+        if 0 < facts.mine < facts.needing:
+            mine = number(facts.mine)
+            outbox["badge"] = f"{mine}/{outbox['badge']}"
+            outbox["badge_says"] = f"{t(_('{n} of yours for you to decide'), n=mine)}, {outbox['badge_says']}"
         status = self._link(t(_("System status")), "/-/status", "status")
         away = sum(state.state != "live" for name, state in facts.backends.items() if name in self.parts.backends)
         if away:
