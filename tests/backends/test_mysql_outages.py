@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -202,8 +201,8 @@ def test_a_stopped_server_is_away_and_then_back(own_mariadb: MariadbServer) -> N
 # the address
 
 
-def test_a_socket_and_tls_are_used_as_the_address_says(own_mariadb: MariadbServer, tmp_path: Path) -> None:
-    certificate, key = made_certificate(tmp_path)
+def test_a_socket_and_tls_are_used_as_the_address_says(own_mariadb: MariadbServer) -> None:
+    certificate, key = made_certificate(own_mariadb.folder)
     own_mariadb.stop()
     own_mariadb.options = (f"--ssl-cert={certificate}", f"--ssl-key={key}")
     own_mariadb.start()
@@ -233,14 +232,12 @@ def test_a_socket_and_tls_are_used_as_the_address_says(own_mariadb: MariadbServe
 
 def made_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate that a server signed for 127.0.0.1 itself, and its key."""
-    certificate, key = Path(tempfile.mkdtemp(prefix="brique-tls-")) / "cert.pem", folder / "key.pem"
-    key = certificate.with_name("key.pem")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    certificate.parent.chmod(0o755)
     key.chmod(0o644)
     return certificate, key
 
