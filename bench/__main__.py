@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from bench import first_copy, kill, lists, outage
+from bench import ack, crash, drain, first_copy, kill, lists, lossy, outage, power, replay, replay_mongodb
 from bench.erp import Workshop
 from bench.figures import Figures, run_script, write_report
 
@@ -29,10 +29,17 @@ def _page(figures: Figures, workshop: Workshop) -> None:
 
 
 BENCHES: dict[str, Bench] = {
+    "ack": ack.run,
+    "crash": crash.run,
+    "drain": drain.run,
+    "power": power.run,
+    "replay": replay.run,
+    "replay_mongodb": replay_mongodb.run,
     "copy": first_copy.run,
     "lists": lists.run,
     "outage": outage.run,
     "kill": kill.run,
+    "lossy": lossy.run,
     "store": _store,
     "page": _page,
 }
