@@ -27,7 +27,6 @@ NO_KEY = "{backend}: the row was made, and the API did not say under which key."
 NOT_DONE = "{backend}: it has been taken, and is not done yet."
 _NOT_NOW = (401, 408, 425, 429, 503)
 _DOUBTFUL = (500, 502, 504)
-_CHANGED = (409, 412)
 
 
 class HttpSession:
@@ -85,7 +84,7 @@ class HttpSession:
             raise refused(NEVER, what="changes")
         body = body_of(spec, wanted, decimals=self._http.decimals)
         answer = self._write(resource.change, self._item(spec, resource, key), body, _if_match(tag))
-        return self._changed(answer)
+        return self._changed(answer, spec, key, before)
 
     def delete(self, spec: TableSpec, key: tuple[Value, ...], before: Row) -> int:
         resource = self._http.resource(spec.source)
@@ -94,7 +93,8 @@ class HttpSession:
         found = self._unchanged(spec, key, before)
         if found is None:
             return 0
-        return self._changed(self._write("DELETE", self._item(spec, resource, key), None, _if_match(found[1])))
+        answer = self._write("DELETE", self._item(spec, resource, key), None, _if_match(found[1]))
+        return self._changed(answer, spec, key, before)
 
     def call(self, effect: Effect) -> Row:
         """POST the arguments to the path that the effect names."""
@@ -126,8 +126,7 @@ class HttpSession:
     # inside
 
     def _unchanged(self, spec: TableSpec, key: tuple[Value, ...], before: Row) -> tuple[Row, str] | None:
-        """The row and its tag, if it is there and still as the author saw it. With idempotency keys a row that is not
-        may have been changed by our own first try, which the API will know: it is asked all the same by its key."""
+        """The row and its tag, if it is there and still as the author saw it."""
         found = self.seen(spec, key)
         if found is None:
             return None
@@ -163,8 +162,11 @@ class HttpSession:
         if not 200 <= answer.status < 300:
             raise refused(SAYS, reason=told(answer.body, answer.status))
 
-    def _changed(self, answer: Answer) -> int:
-        if answer.status in (*_CHANGED, 404, 410):
+    def _changed(self, answer: Answer, spec: TableSpec, key: tuple[Value, ...], before: Row) -> int:
+        """Rows changed. 409 says either that the row is another by now, or no: the row itself tells which."""
+        if answer.status in (404, 410, 412):
+            return 0
+        if answer.status == 409 and self._unchanged(spec, key, before) is None:
             return 0
         self._check(answer)
         return 1
