@@ -1,18 +1,72 @@
-"""Which segments of the spool are worn: full of commands that are forgotten, and held by a few that are not."""
+"""Care for spool and store: bringing the store up to the spool, and finding the segments that are worn, full of
+commands that are forgotten and held by a few that are not.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
 from brique.commands import journal
-from brique.spool import Record, Stretch
-from brique.store import Tx
+from brique.errors import NoRoom
+from brique.spool import Damage, Record, Spool, Stretch
+from brique.store import Store, Tx
 
+log = logging.getLogger(__name__)
+_CATCH_UP_RECORDS = 500
 _WORN = 8  # a segment is written anew when less than 1 in 8 of its records are of a command that is left
 _RECORDS_MIN = 1000
+
+Show = Callable[[Tx, int, journal.Entry], None]
+
+
+def catch_up(spool: Spool, store: Store, show: Show) -> int:
+    """`show` what the spool keeps and the store has not seen; how many records that was. In as small steps as a disk
+    without much room allows. Raises NoRoom; what was done by then stays done."""
+    done, limit = 0, _CATCH_UP_RECORDS
+    while True:
+        with store.transaction() as tx:
+            after = tx.spool_position()
+        records = list(spool.read(after, limit))
+        if not records:
+            return done
+        try:
+            with store.transaction() as tx:
+                for record in records:
+                    _catch_up_with(tx, record, show)
+                tx.set_spool_position(records[-1].position)
+        except NoRoom:
+            make_room(store)
+            if limit == 1:
+                raise
+            limit = max(1, limit // 64)
+        else:
+            done += len(records)
+            if limit < _CATCH_UP_RECORDS:
+                make_room(store)  # before the log takes the room that it needs to be moved
+
+
+def _catch_up_with(tx: Tx, record: Record | Damage, show: Show) -> None:
+    """One record more. What cannot be read is told, and does not stop the others."""
+    if isinstance(record, Damage):
+        log.error("a part of the spool is lost: %s", record)
+        return
+    try:
+        entry = journal.decode(record.payload)
+    except msgspec.DecodeError as fault:
+        log.error("record %d of the spool says nothing that this brique knows: %s", record.position, fault)
+        return
+    show(tx, record.position, entry)
+
+
+def make_room(store: Store) -> None:
+    """Give back the room that the store's log takes; what is in it goes over old pages of the store."""
+    with suppress(NoRoom):
+        store.checkpoint(restart=True)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,17 +17,15 @@ from typing import Any
 import msgspec
 
 from brique.clock import Clock, stamp
-from brique.commands import journal, life
+from brique.commands import care, journal, life
 from brique.commands.acts import Again, Dismiss, Move, deed_of, replacing, told_by
-from brique.commands.care import Worn, worn
 from brique.commands.report import Report
 from brique.errors import BriqueError, NoRoom, NotFound, TokenReused, TooMuch
 from brique.schema import Command, State
-from brique.spool import Damage, Entry, Record, Spool, Stretch
+from brique.spool import Entry, Spool, Stretch
 from brique.store import Store, Tx
 
 log = logging.getLogger(__name__)
-_CATCH_UP_BATCH = 500
 OWN_RECEIPT = "receipt "
 """What a token begins with that is the command's receipt, made up by who gives it."""
 
@@ -108,32 +107,11 @@ class Ledger:
         self.store = store
         self.clock = clock
         self._is_behind = False
+        self._is_tight = False
 
     def catch_up(self) -> int:
-        """Show what the spool keeps and the store has not seen; how many records that was."""
-        done = 0
-        while True:
-            after = self._shown_upto()
-            records = list(self.spool.read(after, _CATCH_UP_BATCH))
-            if not records:
-                return done
-            with self.store.transaction() as tx:
-                for record in records:
-                    self._catch_up_with(tx, record)
-                tx.set_spool_position(records[-1].position)
-            done += len(records)
-
-    def _catch_up_with(self, tx: Tx, record: Record | Damage) -> None:
-        """One record more. What cannot be read is told, and does not stop the others."""
-        if isinstance(record, Damage):
-            log.error("a part of the spool is lost: %s", record)
-            return
-        try:
-            entry = journal.decode(record.payload)
-        except msgspec.DecodeError as fault:
-            log.error("record %d of the spool says nothing that this brique knows: %s", record.position, fault)
-            return
-        self._show(tx, record.position, entry)
+        """Show what the spool keeps and the store has not seen; how many records that was. Raises NoRoom."""
+        return care.catch_up(self.spool, self.store, self._show)
 
     def known(self, user: str, token: str) -> dict[str, Any]:
         """The command that `user` has given with `token`, as plain data; empty when there is none."""
@@ -162,8 +140,18 @@ class Ledger:
         On a disk without room commands are refused, and what lets the spool shrink (reports, claims, decisions) is
         taken as long as anything can be written. Raises NoRoom when nothing of the batch could be kept. What is kept
         is acknowledged, even if the store then has no room to show it: the next batch is preceded by what it has
-        missed, and a report, whose rows only the store would have taken, is asked for again.
+        missed, and a report is asked for again.
         """
+        try:
+            answers = self._handle(requests)
+        except NoRoom:
+            care.make_room(self.store)
+            raise
+        if any(isinstance(answer, NoRoom) for answer in answers):
+            care.make_room(self.store)
+        return answers
+
+    def _handle(self, requests: Sequence[Request]) -> list[LedgerAnswer]:
         if self._is_behind:
             self.catch_up()
             self._is_behind = False
@@ -178,8 +166,14 @@ class Ledger:
                 if last:
                     tx.set_spool_position(last)
         except NoRoom as fault:
-            return [_unshown(plan, fault) for plan in plans]
+            care.make_room(self.store)
+            with suppress(NoRoom):
+                self.catch_up()  # in smaller steps
+                self._is_behind = False
+            return [_unshown(plan, fault, told=not self._is_behind) for plan in plans]
         self._is_behind = False
+        if self._is_tight:
+            care.make_room(self.store)  # before the log takes the room that it needs to be moved
         return [plan.answer for plan in plans]
 
     def _keep(self, plans: Sequence[_Plan]) -> int:
@@ -188,9 +182,11 @@ class Ledger:
             self._encode(plan)
             if plan.same_as is not None and isinstance(plan.same_as.answer, BriqueError):
                 plan.refuse(plan.same_as.answer)
+        self._is_tight = False
         try:
             return self._append(plans, urgent=False)
         except NoRoom as fault:
+            self._is_tight = True
             for plan in plans:
                 if isinstance(plan.request, Give) and (plan.entries or plan.same_as):
                     plan.refuse(fault)
@@ -386,23 +382,25 @@ class Ledger:
             count = tx.forget_settled(before)
             oldest = tx.commands.oldest()
             shown = tx.spool_position()
-        if count:
-            self.spool.forget(min(shown, oldest - 1) if oldest else shown)
+        self.spool.forget(min(shown, oldest - 1) if oldest else shown)  # also what there was no room for last time
         return count
 
-    def worn(self, stretches: Sequence[Stretch]) -> Worn | None:
+    def worn(self, stretches: Sequence[Stretch]) -> care.Worn | None:
         """Which of these segments of the spool is worth writing anew."""
         with self.store.transaction() as tx:
-            return worn(tx, stretches)
+            return care.worn(tx, stretches)
 
 
-def _unshown(plan: _Plan, fault: NoRoom) -> LedgerAnswer:
-    """The answer to a request that is kept, and that the store could not take in yet."""
+def _unshown(plan: _Plan, fault: NoRoom, *, told: bool) -> LedgerAnswer:
+    """The answer to a request that is kept, and that the store had no room to take in whole. `told`: it knows what the
+    spool knows; then a report is taken without its rows, which the next refresh will bring."""
     match plan.request:
         case Give() if plan.answer is None and plan.positions:
             return Receipt(plan.request.command.id, plan.positions[0])
         case Give() if plan.answer is None and plan.same_as is not None and isinstance(plan.same_as.request, Give):
             return Receipt(plan.same_as.request.command.id, plan.same_as.positions[0], duplicate=True)
+        case Report() if told:
+            return plan.answer
         case Report() | Claim() | Release() if not isinstance(plan.answer, BriqueError):
             return fault
     return plan.answer

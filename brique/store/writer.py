@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from brique.store.transaction import Tx
 
 Listener = Callable[[Tx, Sequence[RowChange]], None]
 _NO_ROOM = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
+_WAL_HEAD, _FRAME_HEAD = 32, 24  # bytes, as in the description of SQLite's format
 _WAL_FRAMES_MAX = 16_384  # 64 MB: beyond, a checkpoint asks readers to let the log start anew
 
 
@@ -248,7 +250,8 @@ class Store:
     def checkpoint(self, *, restart: bool | None = None) -> int:
         """Move the log into the database; how many pages it still held. May run in another thread. Raises NoRoom.
 
-        `restart`: wait for readers so that the log starts anew; by default only when it has passed 64 MB.
+        `restart`: wait for readers so that the log starts anew, and give its room back, to be asked for by the writing
+        thread only; by default the log starts anew when it has passed 64 MB.
         """
         try:
             return self._checkpoint(restart)
@@ -260,13 +263,25 @@ class Store:
             if self._checkpointer is None:
                 self._checkpointer = connections.writer(self.path)
                 self._checkpointer.set_busy_timeout(200)
+            if restart:
+                self._cut_log(self._checkpointer)
             size, _ = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             if restart or (restart is None and size > _WAL_FRAMES_MAX):
+                mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if restart else apsw.SQLITE_CHECKPOINT_RESTART
                 try:
-                    self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                    self._checkpointer.wal_checkpoint(mode=mode)
                 except apsw.BusyError:
                     return int(size)  # a long reader: the next call tries again
             return int(size)
+
+    def _cut_log(self, connection: apsw.Connection) -> None:
+        """Cut off what a transaction for which there was no room has left behind the last commit in the log. SQLite
+        would write over it, and until then it takes the very room that moving the log into the database needs."""
+        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        page = int(connections.first(connection, "PRAGMA page_size")[0])
+        log, length = self.path.with_name(self.path.name + "-wal"), _WAL_HEAD + max(0, frames) * (_FRAME_HEAD + page)
+        if log.exists() and log.stat().st_size > length:
+            os.truncate(log, length)
 
     def close(self) -> None:
         """Close the store; a transaction that is open is rolled back."""

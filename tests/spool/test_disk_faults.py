@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,19 +14,13 @@ import pytest
 from brique.errors import NoRoom
 from brique.spool import Entry, Record, SpoolLimits, SqliteSpool
 from tests.simulation.disk import PowerCut, SimDisk
+from tests.smalldisk import fill, small_disk, unfill
 
 MIB = 1024 * 1024
 
 
 def payloads(spool: SqliteSpool) -> list[bytes]:
     return [one.payload for one in spool.read(0, 1_000_000) if isinstance(one, Record)]
-
-
-def fill(folder: Path) -> None:
-    """Let somebody else take all the room that is left."""
-    with suppress(OSError), (folder / "others").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1000))
 
 
 @pytest.fixture
@@ -43,25 +34,10 @@ def opened(disk: SimDisk, **limits: int) -> SqliteSpool:
     return SqliteSpool(disk.folder / "spool", limits=SpoolLimits(**{"free_bytes_min": 0, **limits}), disk=disk)
 
 
-@pytest.fixture(scope="session")
-def tmpfs() -> Iterator[Path]:
-    """A real disk of 8 MB. Only root may mount one."""
-    folder = Path(tempfile.mkdtemp(prefix="brique-8mb-"))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        folder.rmdir()
-        assert os.environ.get("CI") != "true", "the tests of a full disk must be run by root"
-        pytest.skip("NOT TESTED, a small disk can be mounted by root only: " + mounted.stderr.decode().strip())
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-    folder.rmdir()
-
-
 @pytest.fixture
-def small(tmpfs: Path) -> Iterator[Path]:
-    yield tmpfs
-    for path in tmpfs.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def small() -> Iterator[Path]:
+    with small_disk() as folder:
+        yield folder
 
 
 def test_a_full_disk_refuses_reads_forgets_and_goes_on_by_itself(small: Path) -> None:
@@ -106,7 +82,7 @@ def test_a_disk_filled_by_somebody_else_is_survived_by_large_and_small_appends(s
             spool.append([Entry(bytes(size))])
             kept.append(bytes(size))
     assert payloads(spool) == kept
-    (small / "others").unlink()
+    unfill(small)
     kept.append(b"last")
     spool.append([Entry(b"last")])
     assert payloads(spool) == kept
@@ -117,7 +93,7 @@ def test_a_disk_that_is_full_at_the_start_is_told(small: Path) -> None:
     fill(small)
     with pytest.raises(NoRoom, match="cannot be opened"):
         SqliteSpool(small / "spool")
-    (small / "others").unlink()
+    unfill(small)
     spool = SqliteSpool(small / "spool", limits=SpoolLimits(free_bytes_min=0))
     assert spool.append([Entry(b"a")]) == [1]
     spool.close()
