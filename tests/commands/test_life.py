@@ -291,7 +291,7 @@ def test_what_settled_long_ago_is_forgotten_and_what_waits_stays(world: World) -
     waiting = world.update("item", "B", stock=2)
     assert world.ledger.forget(world.clock.now() + timedelta(days=1)) == 1
     assert world.reader.command(old.position) is None
-    assert [record.position for record in world.spool.read(0, 10)] == [waiting.position]
+    assert waiting.position in [record.position for record in world.spool.read(0, 10)]
     world.restart(lose_store=True)
     assert world.values("item", "B") == {"code": "B", "name": "Banana", "stock": 2}
     assert world.state(waiting) is State.KEPT
