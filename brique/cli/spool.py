@@ -301,6 +301,7 @@ def _plain(one: One) -> dict[str, Any]:
             for d in one.deeds
         ],
     }
+    plain["what"] = _what(plain)
     if one.waits_for or one.waited_for_by:
         plain |= {"waits_for": list(one.waits_for), "waited_for_by": list(one.waited_for_by)}
     return plain
