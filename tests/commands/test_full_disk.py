@@ -94,12 +94,12 @@ def test_a_disk_filled_by_writes_refuses_drains_and_goes_on_when_what_is_settled
     world.drain()
     world.check()
     assert not world.resumes(), "settled commands are kept for their time"
+    unfill(world.folder)
     with world.store.transaction() as tx:  # as a refresh does: it brings the rows for which reports had no room
         tx.let_go(list(world.specs), world.store.settled_seq())
     before, size = world.clock.now() + timedelta(days=1), world.spool.size_bytes()
     while world.ledger.forget(before):
         pass
-    unfill(world.folder)
     world.ledger.forget(before)
     assert world.spool.size_bytes() < size / 4
     assert sum(world.give() for _ in range(50)) > 25
