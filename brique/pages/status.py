@@ -24,6 +24,7 @@ from brique.observe import ErrorGroup, Series
 from brique.pages.format import DASH, Formats
 from brique.pages.formpage import Notice, copy_if_any, formats_for, notice_of
 from brique.pages.frame import Frame, set_flash
+from brique.pages.ladder import abilities, climbing
 from brique.pages.loading import progress_of
 from brique.pages.parts import Parts, StatusFacts
 from brique.pages.render import page
@@ -42,19 +43,6 @@ HEALTH: dict[str, tuple[str, str]] = {
     "down": (_("out of reach"), "bad"),
     "": (_("not asked yet"), ""),
 }
-RUNGS: dict[str, tuple[str, str]] = {
-    "watermark": (_("exactly once: the marker table moves with each batch"), ""),
-    "compare": (
-        _("exactly once by comparing old values; a new row that the backend numbers may need a person"),
-        _("allow the marker table (marker=True) to make it certain for new rows too"),
-    ),
-    "natural-key": (
-        _("exactly once by looking for the key before a row is made"),
-        _("allow the marker table (marker=True), if the backend can have one"),
-    ),
-    "none": (_("one try only; a person decides when the answer is lost"), ""),
-}
-"""How exactly-once is reached, and how to climb to the next rung."""
 PROCESS_STATES: dict[str, tuple[str, str]] = {
     "running": (_("running"), "ok"),
     "ready": (_("running"), "ok"),
@@ -112,6 +100,8 @@ class BackendLine:
     rung: str
     rung_word: str
     climb: str
+    abilities: Mapping[str, bool | None]
+    abilities_in_words: list[tuple[bool, str]]
     next_try: datetime | None = None
 
 
@@ -233,7 +223,8 @@ class Reading:
             word, kind = _("changed"), "warn"
         confirmed = state.confirmed_at if state is not None else None
         rung = state.rung if state is not None else ""
-        sentence, climb = RUNGS.get(rung, (rung, ""))
+        word_of_rung, climb = climbing(rung, state.rung_reason if state is not None else "", self.t)
+        known_abilities = state.facts.get("abilities", {}) if state is not None else {}
         seconds = state.facts.get("copy_seconds") if state is not None else None
         return BackendLine(
             name=name,
@@ -248,8 +239,10 @@ class Reading:
             waiting=self._waiting(name),
             note=self._note(state, faults),
             rung=rung,
-            rung_word=self.t(sentence) if sentence else "",
-            climb=" ".join(filter(None, (state.rung_reason if state else "", self.t(climb) if climb else ""))),
+            rung_word=word_of_rung,
+            climb=climb,
+            abilities=known_abilities,
+            abilities_in_words=abilities(known_abilities, self.t),
             next_try=state.next_try if state is not None and known == "down" else None,
         )
 
@@ -417,6 +410,7 @@ def as_json(lines: Lines, facts: StatusFacts, *, is_admin: bool) -> dict[str, An
                 "age_seconds": line.age_seconds,
                 "waiting": line.waiting,
                 "rung": line.rung,
+                "abilities": dict(line.abilities),
                 **({"note": line.note, "next_try": _iso(line.next_try)} if is_admin else {}),
             }
             for line in lines.backends
