@@ -9,18 +9,31 @@ import platform
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 RESULTS = Path(__file__).parent / "results"
 _HOMES = ("store", "pages")
 """First words of figures that scripts of their own print."""
-_PACKAGES = ("brique", "apsw", "psycopg", "starlette", "uvicorn", "uvloop", "django", "datasette")
+_PACKAGES = (
+    "brique",
+    "apsw",
+    "psycopg",
+    "pymysql",
+    "pymongo",
+    "secantusdb",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "django",
+    "datasette",
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,14 @@ class Figures:
         self.name, self.quick = name, quick
         self.found: list[Figure] = []
         self.notes: list[str] = []
+        self._summed: set[str] = set()
         self._began = datetime.now(UTC)
 
-    def add(self, name: str, value: float, unit: str) -> None:
-        """Say a figure; `name` without the bench's own."""
+    def add(self, name: str, value: float, unit: str, *, summed: bool = False) -> None:
+        """Say a figure; `name` without the bench's own. `summed`: the report also tells its sum over all runs."""
         full = name if name.split(".")[0] in _HOMES else f"{self.name}.{name}"
+        if summed:
+            self._summed.add(full)
         self.found.append(Figure(full, float(f"{value:.4g}") if value % 1 else value, unit))
         print(f"{full} {value:.4g} {unit}" if value % 1 else f"{full} {value:.0f} {unit}", flush=True)
 
@@ -57,7 +73,7 @@ class Figures:
         """Keep the figures in results/; those of a quick run apart, they are not for the report."""
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{self.name}{'.quick' if self.quick else ''}.json"
-        content = {
+        content: dict[str, object] = {
             "bench": self.name,
             "command": f"make bench NAME={self.name}{' QUICK=1' if self.quick else ''}",
             "quick": self.quick,
@@ -69,8 +85,28 @@ class Figures:
             "notes": self.notes,
             "figures": [asdict(figure) for figure in self.found],
         }
+        if self._summed:
+            content["runs"] = accumulate(path, content, self._summed)
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
         return path
+
+
+def accumulate(path: Path, content: Mapping[str, object], summed: Collection[str]) -> list[dict[str, object]]:
+    """The runs that the result in `path` knows of, oldest first, and this one: when, which revision, what it found."""
+    runs: list[dict[str, object]] = json.loads(path.read_text("utf-8")).get("runs", []) if path.exists() else []
+    figures = content["figures"]
+    assert isinstance(figures, list)
+    found = [item for item in figures if item["name"] in summed]
+    return [*runs, {**{name: content[name] for name in ("began", "seconds", "revision")}, "figures": found}]
+
+
+def totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int, str]]:
+    """(sum, number of runs, unit) of each figure that accumulates."""
+    found: dict[str, tuple[float, int, str]] = {}
+    for item in (item for run in runs for item in run["figures"]):
+        total, count, unit = found.get(item["name"], (0, 0, item["unit"]))
+        found[item["name"]] = (total + item["value"], count + 1, unit)
+    return found
 
 
 def machine() -> dict[str, object]:
@@ -95,7 +131,11 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    for name, command in (("postgresql", ["psql", "--version"]), ("wrk", ["wrk", "--version"])):
+    for name, command in (
+        ("postgresql", ["psql", "--version"]),
+        ("mariadb", ["mariadbd", "--version"]),
+        ("wrk", ["wrk", "--version"]),
+    ):
         said = _said(command)
         if said:
             found[name] = " ".join(said.splitlines()[0].split()[:3])
@@ -144,14 +184,31 @@ def _section(result: dict[str, object]) -> str:
     notes = result["notes"]
     assert isinstance(notes, list)
     lines += ["", *(f"- {note}" for note in notes)] if notes else []
-    lines += ["", "| figure | value | unit |", "| --- | ---: | --- |"]
-    figures = result["figures"]
+    figures, runs = result["figures"], result.get("runs", [])
     assert isinstance(figures, list)
-    lines += [f"| `{item['name']}` | {_number(item['value'])} | {item['unit']} |" for item in figures]
+    assert isinstance(runs, list)
+    lines += _table_of_totals(figures, runs) if runs else _table(figures)
     facts = ", ".join(f"{name} {value}" for name, value in versions_of.items())
     lines += ["", f"{machine_of['processor']}, {machine_of['cores']} cores, {machine_of['memory_gib']} GiB, "]
     lines[-1] += f"{machine_of['system']}, load {machine_of['load_before']} before. {facts}."
     return "\n".join(map(str, lines)) + "\n"
+
+
+def _table(figures: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["", "| figure | value | unit |", "| --- | ---: | --- |"]
+    return lines + [f"| `{item['name']}` | {_number(item['value'])} | {item['unit']} |" for item in figures]
+
+
+def _table_of_totals(figures: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Figures beside their sums over all runs; those that the last run has not made, by their sums alone."""
+    last, sums = {item["name"]: item for item in figures}, totals(runs)
+    lines = ["", f"Runs: {len(runs)}, the first on {str(runs[0]['began'])[:10]}.", ""]
+    lines += ["| figure | last run | all runs | runs | unit |", "| --- | ---: | ---: | ---: | --- |"]
+    for name in [*last, *(name for name in sums if name not in last)]:
+        shown = _number(last[name]["value"]) if name in last else ""
+        total, count, unit = sums.get(name, (None, "", last[name]["unit"] if name in last else ""))
+        lines.append(f"| `{name}` | {shown} | {'' if total is None else _number(total)} | {count} | {unit} |")
+    return lines
 
 
 def _number(value: float) -> str:

@@ -64,10 +64,10 @@ def run(figures: Figures, workshop: Workshop) -> None:
         "laid over the copy, which is brought up to the spool afterwards."
     )
     for kind in KINDS:
-        told, lost, seconds = cut_many(kind, cuts, seed=cuts)
-        figures.add(f"{kind}.cuts", cuts, "cuts")
-        figures.add(f"{kind}.acknowledged", told, "writes")
-        figures.add(f"{kind}.lost", lost, "writes")
+        told, lost, seconds = cut_many(kind, cuts, seed=time.time_ns())
+        figures.add(f"{kind}.cuts", cuts, "cuts", summed=True)
+        figures.add(f"{kind}.acknowledged", told, "writes", summed=True)
+        figures.add(f"{kind}.lost", lost, "writes", summed=True)
         figures.add(f"{kind}.seconds", seconds, "s")
 
 
