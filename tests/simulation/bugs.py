@@ -24,6 +24,7 @@ from brique.errors import BackendAway, BackendRefused, NoRoom
 from brique.schema import State
 from brique.spool import SqliteSpool
 from brique.store import ledger as store_ledger
+from tests.simulation.disk import SimDisk
 from tests.simulation.erp import FakeBackend, FakeSession
 from tests.simulation.simulation import COMMANDS, Broken, simulate
 
@@ -49,6 +50,11 @@ def acknowledge_early(stack: ExitStack) -> None:
             return 0
 
     _put(stack, Ledger, "_append", append)
+
+
+def drop_the_flush(stack: ExitStack) -> None:
+    """The spool acknowledges what it has not flushed."""
+    _put(stack, SimDisk, "flushed", lambda self, path, file: True)
 
 
 def forget_the_mark(stack: ExitStack) -> None:
@@ -257,7 +263,7 @@ class Bug:
 BUGS = tuple(
     Bug(put, 200)
     for put in (
-        acknowledge_early, forget_the_mark, move_the_mark_first, swap_two_commands, drop_the_overlay,
+        drop_the_flush, acknowledge_early, forget_the_mark, move_the_mark_first, swap_two_commands, drop_the_overlay,
         refresh_over_pending, believe_an_old_reading, ignore_the_token, settle_twice, withdraw_what_is_sent,
         take_a_lost_answer_for_a_refusal, retry_blindly, skip_the_permission, no_rewind, forget_too_much,
         skip_the_culprit, lose_real_keys, tear_commands, skip_while_catching_up, send_without_a_claim,

@@ -11,21 +11,25 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import greenlet
 import msgspec
 
+from brique.app import engine as engine_module
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared
 from brique.commands import Report
 from brique.errors import BriqueError, EngineAway, NoRoom
 from brique.settings import Settings
-from brique.spool import Entry
+from brique.spool import Entry, SqliteSpool
+from tests.simulation.disk import PowerCut, SimDisk
 from tests.simulation.erp import FakeBackend
 from tests.simulation.faults import Crash, Ended, Faults
 
@@ -181,8 +185,13 @@ class Door:
     """The channel to an engine that may have crashed. A call to a dead engine starts it anew (its supervisor does)
     and fails."""
 
-    def __init__(self, made: Declared, settings: Settings, clock: SimClock, faults: Faults) -> None:
+    def __init__(
+        self, made: Declared, settings: Settings, clock: SimClock, faults: Faults, disk: SimDisk | None = None
+    ) -> None:
         self.declared, self.settings, self.clock, self.faults = made, settings, clock, faults
+        self.disk = disk
+        """What the spool is on, when its power may fail; None: the real one."""
+        self.has_no_power = False
         self._loop = _Loop()
         self.engine: Engine | None = None
         self.restarts = 0
@@ -190,7 +199,13 @@ class Door:
     def start(self) -> Engine:
         """A new engine over the files; it may crash at its start as well."""
         while True:
-            engine = Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
+            try:
+                engine = self._made()
+            except NoRoom:
+                continue
+            except PowerCut:
+                self.has_no_power = True
+                raise EngineAway("simulated: the power has failed") from None
             real = engine.spool
             engine.spool = engine.ledger.spool = _Spool(real, self.faults)  # type: ignore[assignment]  # with faults
             engine.writer.start = engine.writer.stop = lambda: None  # type: ignore[method-assign]  # no thread of its own
@@ -202,6 +217,16 @@ class Door:
             except (Crash, NoRoom):
                 Crash.over()
                 self.kill()
+            except PowerCut:
+                self.kill()
+                raise EngineAway("simulated: the power has failed") from None
+
+    def _made(self) -> Engine:
+        """A new engine, its spool on the simulated disk if there is one."""
+        if self.disk is None:
+            return Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
+        with patch.object(engine_module, "SqliteSpool", partial(SqliteSpool, disk=self.disk)):
+            return Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
 
     def _before_commit(self, tx: object, changes: object) -> None:
         self.faults.crash("engine killed before a commit")
@@ -214,7 +239,9 @@ class Door:
         if engine is not None:
             self.restarts += 1
             engine.store.close()
-            engine.spool.close()
+            with suppress(PowerCut):
+                engine.spool.close()
+            self.has_no_power = self.disk is not None and self.disk.is_dead
 
     def call(self, method: str, payload: dict[str, Any]) -> dict[str, Any]:
         """One call. Raises what the engine raises, and EngineAway when it is not there or dies over it."""
@@ -226,7 +253,8 @@ class Door:
     def ask(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any] | BriqueError]:
         """Calls that come together, which the engine takes in one batch. Raises EngineAway."""
         if self.engine is None:
-            self.start()
+            if not self.has_no_power:
+                self.start()
             raise EngineAway("simulated: the engine was away")
         engine = self.engine
         under_way = [_Call(engine.handle(method, _decode(_encode(payload)))) for method, payload in calls]
@@ -244,6 +272,10 @@ class Door:
             Crash.over()
             self.kill()
             raise EngineAway("simulated: the engine crashed") from None
+        except PowerCut:
+            self.kill()
+            self.has_no_power = True
+            raise EngineAway("simulated: the power has failed") from None
         finally:
             asyncio._set_running_loop(None)
             for call in under_way:
@@ -263,6 +295,10 @@ class Door:
             Crash.over()
             self.kill()
             raise EngineAway("simulated: the engine crashed") from None
+        except PowerCut:
+            self.kill()
+            self.has_no_power = True
+            raise EngineAway("simulated: the power has failed") from None
         return future.result()
 
     def alive(self) -> Engine:
@@ -279,7 +315,12 @@ class Channel:
     def call(self, method: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         Crash.check()
         self._between(f"{method}?")
-        answer = self._door.call(method, payload)
+        try:
+            answer = self._door.call(method, payload)
+        except EngineAway:
+            if self._door.has_no_power:
+                raise Crash("no power here either") from None
+            raise
         self._between(f"{method}!")
         return answer
 

@@ -16,10 +16,11 @@ import logging
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from brique.backends import Rung
 from brique.commands import Ledger
 from brique.errors import EngineAway, NotFound
 from brique.store import Store
+from tests.simulation.disk import SimDisk
 from tests.simulation.erp import Erp, FakeBackend, Manner, tables_of
 from tests.simulation.faults import Ended, Faults
 from tests.simulation.model import Broken, Model
@@ -38,6 +40,8 @@ from tests.simulation.processes import Door, SimClock, SimProcess, Task, new_set
 
 COMMANDS = 100
 """Commands of one life, unless said."""
+DISKS = 0.2
+"""Share of lives whose spool is on a disk that loses, tears and reorders what was not flushed."""
 MANNERS = (Manner(Rung.COMPARE),)
 _STEPS_MAX = 2_000
 _ZONES = ("UTC", "Africa/Dakar", "Asia/Kathmandu", "America/St_Johns")
@@ -100,6 +104,9 @@ class Simulation:
         self.photo: dict[str, bytes] = {}
         if self.chance() < 0.97:
             _furnish(folder, len(self.names))
+        apart = random.Random(seed + 0.6)  # lives without such a disk stay as they were
+        if apart.random() < DISKS:
+            self.door.disk = SimDisk(folder / "spool", apart)
         self.door.start()
         self.lives = {name: Life(self._new_process(name)) for name in self.names}
 
@@ -168,6 +175,8 @@ class Simulation:
         """Begin a round or a refresh of a backend's process, or let the one under way go on for a while."""
         life = self.lives[name]
         task: Task | None = getattr(life, what)
+        if self.door.has_no_power:
+            return
         if task is None:
             process = life.process
             if what == "refresh" and str(process.breaker.health) == "down":
@@ -260,11 +269,14 @@ class Simulation:
             self.kill_engine, self.kill_process, self.step_clock, self.haunt, *[self.move_zombie] * 2,
         ]  # fmt: skip
         rare: list[Callable[[], Any]] = [
-            self.lose_store, self.take_photo, self.cut_power, self.clean_spool, self.rebuild, self.rest
+            self.lose_store, self.take_photo, self.cut_power, self.clean_spool, self.rebuild, self.rest,
+            *[self.worsen_disk] * (4 if self.door.disk is not None else 0),
         ]  # fmt: skip
         while self.clients.count < commands and self.step < _STEPS_MAX:
             self.step += 1
             self._act(self.random.choice(rare if self.chance() < 0.06 else actions))
+            if self.door.has_no_power:
+                self._lose_power()
             self.check()
         self.rest()
 
@@ -283,18 +295,33 @@ class Simulation:
                         task.kill()
                 life.process.end()
             self.door.kill()
+            if self.door.disk is not None:
+                self.door.disk.close()
         self._set_zone("UTC")
 
     def check(self) -> None:
         """The promises, on a store that has caught up with the spool."""
-        with self.faults.none():
+        with self.faults.none(), self._sound_disk():
             engine = self.door.alive()
             engine.ledger.handle([])
             self.model.check(engine.store)
 
+    @contextmanager
+    def _sound_disk(self) -> Iterator[None]:
+        """The disk does what it should inside."""
+        disk = self.door.disk
+        if disk is None:
+            yield
+            return
+        left = None if disk.cut_at is None else max(1, disk.cut_at - disk.calls)
+        disk.cut_at, failing, disk.failing_flushes = None, disk.failing_flushes, 0
+        yield
+        disk.cut_at = None if left is None else disk.calls + left
+        disk.failing_flushes = failing
+
     def rest(self) -> None:
         """Let everything settle; then copy and backend must be equal."""
-        with self.faults.none():
+        with self.faults.none(), self._sound_disk():
             for erp in self.erps.values():
                 erp.thaw(self.chance() < 0.5)
             for life, task in list(self.zombies):
@@ -398,16 +425,46 @@ class Simulation:
         self.door.alive()
         self.photo = {file.name: file.read_bytes() for file in self.folder.glob("store.db*") if "-shm" not in file.name}
 
+    def worsen_disk(self) -> None:
+        """The power is going to fail after some calls of the disk, or one flush of it will."""
+        disk = self.door.disk
+        if disk is None or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
+            return
+        if self.chance() < 0.3:
+            self.faults.counts["flush failed"] += 1
+            disk.failing_flushes = 1
+        else:
+            disk.cut_at = disk.calls + self.random.randint(1, 40)
+
+    def _lose_power(self) -> None:
+        """The power has failed in mid-write: of what was not flushed, some is there, some not, some torn."""
+        disk = self.door.disk
+        assert disk is not None
+        self.faults.counts["power cut: unflushed writes lost, torn, reordered"] += 1
+        if not self.photo or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
+            self.photo = {}
+        self._stop_all()
+        disk.power_up()
+        if self.photo:
+            self._put_photo()
+        self.door.has_no_power = False
+        self._begin_again()
+
+    def _put_photo(self) -> None:
+        for file in self.folder.glob("store.db*"):
+            file.unlink()
+        for name, content in self.photo.items():
+            (self.folder / name).write_bytes(content)
+
     def cut_power(self) -> None:
         """Everything ends; of the store, which does not flush, only what the disk had kept is there."""
         if not self.photo or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
             return
         self.faults.counts["power cut: store thrown back"] += 1
         self._stop_all()
-        for file in self.folder.glob("store.db*"):
-            file.unlink()
-        for name, content in self.photo.items():
-            (self.folder / name).write_bytes(content)
+        if self.door.disk is not None:
+            self.door.disk.power_up()
+        self._put_photo()
         self._begin_again()
 
     def _stop_all(self) -> None:
@@ -417,7 +474,10 @@ class Simulation:
                 self._kill(name)
 
     def _begin_again(self) -> None:
-        with self.faults.none():
+        if self.door.disk is not None and self.door.disk.is_dead:
+            self.door.disk.power_up()
+        self.door.has_no_power = False
+        with self.faults.none(), self._sound_disk():
             self.door.alive()
             self.lives = {name: Life(self._new_process(name)) for name in self.names}
             for erp in self.erps.values():
@@ -439,7 +499,7 @@ class Simulation:
 
     def rebuild(self) -> None:
         """What is laid over the copy can be made again from the spool alone."""
-        with self.faults.none():
+        with self.faults.none(), self._sound_disk():
             engine = self.door.alive()
             engine.ledger.handle([])
             place = self.folder / "again"
@@ -500,6 +560,7 @@ def simulate(
     """Run one simulation. On a fault the seed and the command that replays it are part of the message."""
     place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=memory()))
     logging.getLogger("brique").setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda unraisable: None  # SQLite goes on trying to write while it closes files without power
     simulation = make(place, seed)
     try:
         simulation.run(commands)
