@@ -133,7 +133,7 @@ class Record:
                 "states": dict(sorted(states.items())),
                 "broken": broken,
                 "mended": kept.get("mended", 0),
-                "runs": [*kept.get("runs", []), {**run_of, "commands": totals.commands}],
+                "spans": [*kept.get("spans", []), {**run_of, "commands": totals.commands}],
             }
         )
         self._tell(sums, faults, states)
@@ -149,7 +149,7 @@ class Record:
         found += [(f"state.{name}", count, "commands") for name, count in sorted(states.items())]
         kept["figures"] = [{"name": f"simulate.{n}", "value": v, "unit": u} for n, v, u in found]
         kept["notes"] = [
-            f"The sum of {len(kept['runs'])} runs, which take up the seeds where the one before ended. Each seed is a "
+            f"The sum of {len(kept['spans'])} runs, which take up the seeds where the one before ended. Each seed is a "
             f"life of about {COMMANDS} commands; a step is followed by a check of every promise.",
             "It can fail: `python -m tests.simulation --bugs` puts deliberate faults into the product, one after the "
             "other, and says how many seeds it takes to find each.",
