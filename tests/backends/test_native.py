@@ -108,6 +108,8 @@ def test_every_kind_of_value_is_kept_as_it_was_given(path: Path) -> None:
         assert (second["state"], second["yes"], second["count"], second["due"]) == ("it's open", 1, 0, 1250)
         with backend.session() as session:
             assert session.update(spec, (1,), row, {"words": "changed"}) == 1
+            assert session.delete(spec, (2,), {}) == 1
+            assert session.insert(spec, {"words": "third"}) == {"id": 3}, "no number is given twice"
         with backend.snapshot() as snapshot:
             assert [len(batch) for batch in snapshot.read(spec)] == [2]
 

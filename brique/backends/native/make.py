@@ -188,10 +188,12 @@ def _no(spec: TableSpec, what: str, try_this: str) -> BadConfiguration:
 
 
 def _create(spec: TableSpec, tables: Mapping[str, TableSpec]) -> str:
+    """The statement that makes a table. The number of a row that is gone is never given again (AUTOINCREMENT): what
+    was written about that row must not come to speak of another."""
     is_numbered = spec.key_given_by_backend
     parts = []
     for column in spec.columns:
-        own_key = " PRIMARY KEY" if is_numbered and column.name in spec.key else ""
+        own_key = " PRIMARY KEY AUTOINCREMENT" if is_numbered and column.name in spec.key else ""
         parts.append(f"{_column(column)}{own_key}")
     if not is_numbered:
         parts.append(f"PRIMARY KEY ({_names(spec, spec.key)})")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from brique.errors import BadInput
-from brique.schema import Effect, Kind, Table
+from brique.schema import PENDING, Effect, Kind, Table
 from brique.store.db.record import spec_of, values_of
 from brique.store.db.where import key_parts
 
@@ -65,8 +65,10 @@ class Letters(Protocol):
 
 def argument(value: Any) -> Any:
     """A Python value as an effect carries it: numbers and texts as they are, moments as ISO text, a decimal as its
-    digits, a row as its key. Raises BadInput for anything else."""
+    digits, a row as its key (that of one not numbered yet follows when it is). Raises BadInput for anything else."""
     if isinstance(value, Table):
+        if value.row_key.startswith(PENDING):
+            return value.row_key  # replay puts the number there that the backend has given
         try:
             parts = key_parts(value)
         except ValueError as fault:
