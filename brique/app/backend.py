@@ -31,7 +31,19 @@ from brique.app.reporting import AtOnce, Reporting
 from brique.backends import Backend, Rung, open_backend
 from brique.channel import Channel
 from brique.clock import Clock, stamp
-from brique.commands import FileNotes, MarkAhead, Parent, Replay, Report, Restart, Waiting, report_to_payload
+from brique.commands import (
+    Adopted,
+    FileNotes,
+    Lead,
+    MarkAhead,
+    Parent,
+    Replay,
+    Report,
+    Restart,
+    Waiting,
+    adopted_of,
+    report_to_payload,
+)
 from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
 from brique.refresh import KNOCK_SECONDS, Breaker, Guard, Health, Knock, Refresher
 from brique.schema import Command, State
@@ -148,6 +160,9 @@ class BackendProcess:
         """What the engine broadcasts; wakes the loop when it is about this backend."""
         if (topic == "commands" and payload.get("backend") == self.name) or topic == "connected":
             self._wake.set()
+        elif topic == "adopted" and payload.get("backend") == self.name:
+            self.breaker.hurry()
+            self._wake.set()
         elif topic == "refresh" and payload.get("backend") in (self.name, ""):
             self.refreshing.now()
 
@@ -202,8 +217,7 @@ class BackendProcess:
             self._failed(fault)
         except MarkAhead as fault:
             self.replay = None
-            self._failed(fault)
-            self._say(state=str(Health.DOWN), last_error=f"{fault.message} {fault.try_this}", ahead=fault.facts["mark"])
+            self._failed(fault, ahead={"mark": fault.facts["mark"], "last": fault.facts["last"]})
         except (EngineAway, Busy, NoRoom) as fault:
             log.info("%s: the engine is away: %s", self.name, fault.message)
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
@@ -215,7 +229,7 @@ class BackendProcess:
             self.replay = self._new_replay()
         with self.guard.call(self.seconds):
             Restart(self.replay).rewind(self._applied_after, self._state_of)
-        self._say(state=str(self.breaker.health), last_error="", next_try=None, ahead=None)
+        self._say(state=str(self.breaker.health), last_error="", next_try=None)
         self.refreshing.now()
 
     def _new_replay(self) -> Replay:
@@ -251,7 +265,8 @@ class BackendProcess:
             known = self.reader.backend_states().get(self.name)
             shown, waiting = self.reader.spool_position(), self._waiting(_IN_DOUBT_MAX)
             ancestors = json.loads(str(self.reader.meta("stream_ancestors") or "[]"))
-            adopted = int(str(self.reader.meta(f"adopted {self.name}") or 0))
+            adopted = Adopted.of(self.reader.meta(adopted_of(self.name)))
+        ahead = None if known is None else Lead.of(known.facts)
         was_marked = known is not None and known.rung == str(Rung.WATERMARK)
         with self.guard.call(self.seconds + 0.01 * len(waiting)):
             Restart(replay).begin(
@@ -259,24 +274,12 @@ class BackendProcess:
                 shown=shown,
                 was_marked=was_marked,
                 ancestors=[Ancestor(name, last) for name, last in ancestors],
-                adopted=adopted,
+                ahead=ahead,
+                adopted=0 if adopted is None else adopted.mark,
                 applied_after=self._applied_after,
             )
-
-    def adopt(self) -> None:
-        """A person has confirmed that the backend's mark, which is ahead of this outbox, is to be taken for good: what
-        waits up to it becomes unknown, and the lane goes on behind it. Raises BackendAway, EngineAway."""
-        replay = Replay(
-            self.backend,
-            self.specs,
-            stream=str(self.reader.meta("stream")),
-            rung=Rung.WATERMARK,
-            report=self._tell,
-            real_key=self.reader.real_key,
-        )
-        mark = Restart(replay).adopt(self._waiting(_IN_DOUBT_MAX))
-        self.channel.call("adopt", {"name": self.name, "mark": mark})
-        self._wake.set()
+        if ahead is not None:
+            self._insist("backend", {"name": self.name, "fields": {"ahead": None}})
 
     def _waiting(self, limit: int, after: int = 0) -> list[Waiting]:
         """What waits for this backend past position `after`, oldest first."""
@@ -335,12 +338,12 @@ class BackendProcess:
         claimed = {position: _STATES[state] for position, state in answer["waiting"]}
         return Window([item for item in waiting if item.position in claimed], claimed, last)
 
-    def _failed(self, fault: BriqueError) -> None:
+    def _failed(self, fault: BriqueError, **fields: Any) -> None:
         changed = self.breaker.failed(fault.message)
         if changed:
             log.warning("%s is down: %s", self.name, fault.message)
         next_try = self.clock.now() + timedelta(seconds=self.breaker.seconds_left())
-        self._say(state=str(Health.DOWN), last_error=fault.message, next_try=stamp(next_try))
+        self._say(state=str(Health.DOWN), last_error=fault.message, next_try=stamp(next_try), **fields)
 
     def _say(self, **fields: Any) -> None:
         """Tell the engine how the backend is; what it knows already is not said again."""

@@ -7,7 +7,7 @@
 | move, dismiss | position, ... | a person's decision |
 | claim | waiting, for_good | what may be sent: nobody can withdraw it from now on |
 | release | positions, reason, for_good | what was claimed has not arrived |
-| adopt | name, mark | positions up to a backend's mark are never given out |
+| adopt | backend, mark, by, source | a person takes a backend's mark, which is ahead of the spool, for good |
 | report | Report | outcomes of replay |
 | load | table, stage, rows | makes the first copy of a table from a stage file |
 | refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
@@ -32,6 +32,7 @@ from brique.app.intranet import Declared
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
 from brique.commands import (
+    Adopt,
     Again,
     Claim,
     Claimed,
@@ -224,14 +225,9 @@ class Engine:
         return {}
 
     async def _adopt(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """A person has taken the mark of a backend for good: positions up to it are never given out here."""
-
-        def adopt() -> None:
-            self.spool.skip_to(payload["mark"])
-            with self.store.transaction() as tx:
-                tx.set_meta(f"adopted {payload['name']}", payload["mark"])
-
-        await asyncio.wrap_future(self.writer.run(adopt))
+        wish = msgspec.convert(payload, Adopt)
+        await asyncio.wrap_future(self.writer.run(partial(self.ledger.adopt, wish)))
+        self.broadcast("adopted", {"backend": wish.backend})
         return {}
 
     async def _report(self, payload: dict[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from brique.app.roles import ENGINE_SOCKET, engine_limits, open_accounts
 from brique.app.run_file import read_run
 from brique.channel import AsyncCaller, AsyncChannel, Direct
 from brique.clock import SystemClock
-from brique.commands import Act, Answer, Clerk, Desk, Done, Source
-from brique.errors import BadInput, Busy, EngineAway, NotFound
+from brique.commands import Act, Answer, Clerk, Desk, Done, Lead, Source
+from brique.errors import BadInput, Busy, EngineAway, NotFound, Refused
 from brique.exports import typed
 from brique.schema import Column, State
 from brique.settings import Settings
@@ -152,6 +152,20 @@ class Outbox:
         """Send it anew with other values, given as the API writes them. Raises BadInput by field."""
         values = self._values(self.one(receipt).item, given)
         return self._with_clerk(lambda clerk: clerk.edit(self.author, receipt, values, lost=lost))
+
+    def stopped(self, backend: str) -> Lead:
+        """How far `backend` is ahead of this spool. Raises NotFound for an unknown one, Refused when it is not."""
+        if backend not in self.declared.backends:
+            raise NotFound(f"There is no backend {backend!r}.", try_this=f"one of {', '.join(self.declared.backends)}")
+        state = self.reader.backend_states().get(backend)
+        ahead = Lead.of(state.facts) if state is not None else None
+        if ahead is None:
+            raise Refused(f"{backend} is not stopped: there is nothing to take over.")
+        return ahead
+
+    def adopt(self, backend: str, mark: int) -> None:
+        """Take the mark that `backend` is stopped at for good. Raises Refused when it is at another one."""
+        self._with_clerk(lambda clerk: clerk.adopt(self.author, backend, mark))
 
     def _values(self, item: StoredCommand, given: Mapping[str, str]) -> dict[str, Any]:
         command = item.command

@@ -178,6 +178,24 @@ def export(data: Path, form: str, output: Path | None, **question: Any) -> None:
 
 @spool.command()
 @DATA
+@click.argument("backend")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+def adopt(data: Path, backend: str, yes: bool) -> None:
+    """Go on with a backend that has applied more than this spool knows of, because another copy of this data folder
+    (or a newer state of it) has been writing there. Stop that copy first."""
+    with Outbox(data) as outbox:
+        ahead = outbox.stopped(backend)
+        click.echo(f"{backend} has applied commands up to {ahead.mark}; this spool ended at {ahead.last}.")
+        if not yes:
+            if not sys.stdin.isatty():
+                raise click.UsageError("Once no other copy runs, add --yes.")
+            click.confirm("Does no other copy of this data folder run any more, and is this one to go on?", abort=True)
+        outbox.adopt(backend, ahead.mark)
+    click.echo(f"{backend}: what waits goes on; what may have been applied there shows on the outbox page.")
+
+
+@spool.command()
+@DATA
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def check(data: Path, as_json: bool) -> None:
     """Read the spool whole, every record against its checksum, and say what was found; it may be in use."""

@@ -2,6 +2,8 @@
 
 from brique.commands import check, journal
 from brique.commands.acts import EDITED, NOTICE, RETRIED, TOLD, Again, Dismiss, Move, Source
+from brique.commands.adopting import Adopt, Adopted, Lead
+from brique.commands.adopting import name_of as adopted_of
 from brique.commands.claims import Claims
 from brique.commands.clerk import ACTS, Act, Clerk, Done
 from brique.commands.custom import CommandSpec, Parameter, Wish, backend_of, command_spec, run, stored, wish_of
@@ -30,6 +32,8 @@ __all__ = [
     "Act",
     "Again",
     "Answer",
+    "Adopt",
+    "Adopted",
     "Author",
     "Claim",
     "Claimed",
@@ -44,6 +48,7 @@ __all__ = [
     "Ledger",
     "LedgerAnswer",
     "Letter",
+    "Lead",
     "MarkAhead",
     "MemoryNotes",
     "Move",
@@ -62,6 +67,7 @@ __all__ = [
     "Wish",
     "backend_of",
     "check",
+    "adopted_of",
     "check_move",
     "command_spec",
     "journal",

@@ -101,4 +101,8 @@ class _Needed:
             entry = journal.decode(record.payload)
         except msgspec.DecodeError:
             return True
+        if isinstance(entry, journal.Adopted):
+            return True
+        if isinstance(entry, journal.Applied):
+            return not self.left.isdisjoint(entry.positions)
         return (record.position if isinstance(entry, journal.Given) else entry.position) in self.left

@@ -136,6 +136,14 @@ class Clerk:
             raise Refused(_("The row already is as it was asked for."))
         return answer
 
+    async def adopt(self, author: Author, backend: str, mark: int) -> None:
+        """Take the mark that `backend` is stopped at for good. Raises NotAllowed for all but administrators, Refused
+        when it is not stopped, or at another mark."""
+        if not may(author, "admin"):
+            raise NotAllowed(_("Only an administrator may do this."))
+        payload = {"backend": backend, "mark": mark, "by": author.name, "source": msgspec.to_builtins(self.source)}
+        await self.desk.caller.acall("adopt", payload)
+
     async def many(self, author: Author, act: Act, receipts: Sequence[str], *, token: str = "") -> list[Done]:
         """Do `act` to each of `receipts`, and say of each what became of it, in their order. What cannot be done to
         one does not stop the others; the same `token` does nothing twice.

@@ -48,7 +48,18 @@ class Dismissed(msgspec.Struct, frozen=True, tag="dismissed", omit_defaults=True
     address: str = ""
 
 
-Entry = Given | Moved | Dismissed
+class Adopted(msgspec.Struct, frozen=True, tag="adopted", omit_defaults=True):
+    """`by` has taken the mark of `backend`, which was ahead of this spool, for good."""
+
+    backend: str
+    mark: int
+    by: str
+    at: str
+    origin: str = ""
+    address: str = ""
+
+
+Entry = Given | Moved | Applied | Dismissed | Adopted
 
 
 def encode(entry: Entry) -> bytes:

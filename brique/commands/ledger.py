@@ -17,10 +17,13 @@ from typing import Any
 import msgspec
 
 from brique.clock import Clock, stamp
-from brique.commands import care, journal, life
-from brique.commands.acts import Again, Dismiss, Move, deed_of, replacing, told_by
-from brique.commands.report import Report
-from brique.errors import BriqueError, NoRoom, NotFound, TokenReused, TooMuch
+from brique.commands import adopting, care, journal, life
+from brique.commands.acts import Dismiss, Move, deed_of, replacing, told_by
+from brique.commands.fresh import check_fresh
+from brique.commands.report import Report, ranges_of
+from brique.commands.requests import Claim, Claimed, Give, LedgerAnswer, Receipt, Release, Request
+from brique.commands.tokens import check_same, taken, token_key
+from brique.errors import BriqueError, NoRoom, NotFound, TooMuch
 from brique.schema import Command, State
 from brique.spool import Entry, Spool, Stretch
 from brique.store import Store, Tx
@@ -338,6 +341,8 @@ class Ledger:
         elif isinstance(plan.request, Give) and plan.answer is None:
             plan.answer = Receipt(plan.request.command.id, plan.positions[0])
 
+                case journal.Adopted():
+                    adopting.show(tx, entry)
     def _end(self, tx: Tx, plan: _Plan, shown: set[int]) -> None:
         """Bring the outcomes of a report into the store: those that were simply applied together."""
         applied: dict[int, dict[str, str]] = {}
@@ -353,6 +358,13 @@ class Ledger:
         """Bring one entry into the store. What it speaks of may be gone: forgotten after its time, or a table that
         the intranet does not serve any more."""
         try:
+    def adopt(self, wish: adopting.Adopt) -> None:
+        """Keep and show that a person has taken a backend's mark for good. Raises Refused, NoRoom."""
+        state = self.store.reader.backend_states().get(wish.backend)
+        ahead = adopting.Lead.of(state.facts) if state is not None else None
+        adopting.keep(self.spool, wish, ahead, self._now())
+        self.catch_up()
+
             match entry:
                 case journal.Given(command):
                     self._lay(tx, position, command)

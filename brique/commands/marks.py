@@ -10,7 +10,7 @@ belongs to another backend, or when the backend never answers to it alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from brique.backends import Backend, Session
 from brique.errors import BackendAway
@@ -58,6 +58,21 @@ class Marks:
             self.is_overtaken(new[-1])
             done = done and session.move_watermark(f"{self.stream}#", self._newest or 0, max(new))
         self._check(done and session.move_watermark(self.stream, self.position(), to))
+
+    def put_behind(self, positions: Sequence[int]) -> None:
+        """Mark commands at or below the mark as overtaken, in a transaction of its own, whatever was known of their
+        positions. Raises BackendAway as `move`."""
+        self.doubt()
+        known = {position: self.backend.watermark(f"{self.stream}#{position}") or 0 for position in positions}
+        wanted = [position for position, mark in known.items() if mark != OVERTAKEN]
+        newest = self.backend.watermark(f"{self.stream}#") or 0
+        if not wanted:
+            return
+        with self.backend.session() as session:
+            done = all(session.move_watermark(f"{self.stream}#{p}", known[p], OVERTAKEN) for p in wanted)
+            if max(wanted) > newest:
+                done = done and session.move_watermark(f"{self.stream}#", newest, max(wanted))
+            self._check(done)
 
     def moved(self, to: int, overtaken: Iterable[int]) -> None:
         """The transaction of `move` was committed."""

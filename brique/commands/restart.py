@@ -15,17 +15,18 @@ import logging
 from collections.abc import Callable, Sequence
 
 from brique.backends import Rung
+from brique.commands.adopting import Lead
 from brique.commands.marks import Marks
 from brique.commands.replay import Replay
 from brique.commands.report import Outcome, Report
 from brique.commands.transaction import LOST, is_shown
 from brique.commands.waiting import Waiting
-from brique.errors import BackendAway, BriqueError
+from brique.errors import BriqueError
 from brique.schema import PENDING, Row, State
 from brique.spool import Ancestor
 
 log = logging.getLogger(__name__)
-_RESTORED = "brique was restored from a backup; this had been sent after it was made."
+_RESTORED = f"{LOST} brique was restored from a backup; this had been sent after it was made."
 _ADOPTED = "The backend had got further than this outbox knew of; it may have been applied there."
 
 
@@ -49,18 +50,22 @@ class Restart:
         shown: int,
         was_marked: bool,
         ancestors: Sequence[Ancestor] = (),
+        ahead: Lead | None = None,
         adopted: int = 0,
         applied_after: Callable[[int], Sequence[int]] = lambda _: (),
     ) -> None:
         """To be called once. `waiting`: what waits, all that may have been sent included; `shown`: the last spool
         position of that moment; `was_marked`: whether what was applied last, was applied with a watermark;
         `applied_after(position)` lists some positions of applied commands, oldest first, until there are none;
-        `ancestors`: the streams that the spool was before it was restored; `adopted`: the mark that a person has
-        taken for good. Raises BackendAway, MarkAhead.
+        `ancestors`: the streams that the spool was before it was restored; `ahead`: that the mark was ahead when it
+        was last looked at (the spool has grown since, which makes nothing right); `adopted`: the mark that a person
+        has taken for good. Raises BackendAway, MarkAhead.
         """
         replay = self.replay
         if replay.rung is Rung.WATERMARK:
-            self._check(shown, adopted)
+            self._check(shown if ahead is None else min(shown, ahead.last), adopted)
+            if ahead is not None and replay.marks.position() > ahead.last:
+                waiting = self._adopt(waiting, ahead.last)
         last = max((ancestor.last for ancestor in ancestors), default=0)
         if replay.rung is Rung.WATERMARK and last and not replay.marks.position():
             self._take_over(waiting, ancestors)
@@ -76,9 +81,10 @@ class Restart:
         mark = self.replay.marks.position()
         if mark > max(shown, adopted):
             raise MarkAhead(
-                f"{self.replay.backend.name} has applied commands up to {mark}, and this outbox ends at {shown}: "
+                f"{self.replay.backend.name} has applied commands up to {mark}, and this outbox ended at {shown}: "
                 "another copy of brique's data has been writing there.",
-                try_this="stop the other copy; then let this one go on from there (adopt)",
+                try_this="stop the other copy; then let this one go on from there: brique spool adopt "
+                f"{self.replay.backend.name}",
                 mark=mark,
                 last=shown,
             )
@@ -123,7 +129,24 @@ class Restart:
                 replay.marks.move(session, reached, overtaken)
             replay.marks.moved(reached, overtaken)
 
-    def _judge(self, item: Waiting) -> None:
+    def _adopt(self, waiting: Sequence[Waiting], last: int) -> list[Waiting]:
+        """A person has taken the mark for good. What the other copy has not applied is sent, behind the mark: what it
+        says so of, and what was given here since the lane was stopped (past `last`). Of the rest its rows tell. What
+        waits then."""
+        replay = self.replay
+        mark = replay.marks.position()
+        mine = [item.position for item in waiting if last < item.position <= mark]
+        replay.notes.overtaken(mine)
+        replay.marks.put_behind(mine)
+        left = []
+        for item in waiting:
+            if item.position > last or replay.marks.is_overtaken(item.position):
+                left.append(item)
+            else:
+                self._judge(item, _ADOPTED)
+        return left
+
+    def _judge(self, item: Waiting, why: str = _RESTORED) -> None:
         """Applied where its rows show it, else unknown."""
         replay = self.replay
         theirs: dict[str, Row | None] = {}
@@ -138,7 +161,7 @@ class Restart:
             shown = shown and is_shown(item.command.changes, place, row)
         outcome = Outcome(item.position, State.APPLIED)
         if not shown:
-            outcome = Outcome(item.position, State.UNKNOWN, reason=f"{LOST} {_RESTORED}", theirs=theirs)
+            outcome = Outcome(item.position, State.UNKNOWN, reason=why, theirs=theirs)
         replay.settled.add(item.position)
         replay.report(Report(replay.backend.name, outcomes=[outcome]))
 
@@ -171,18 +194,3 @@ class Restart:
     def _forgotten(self, positions: Sequence[int]) -> None:
         outcomes = [Outcome(position, State.KEPT) for position in positions]
         self.replay.report(Report(self.replay.backend.name, outcomes=outcomes))
-
-    def adopt(self, waiting: Sequence[Waiting]) -> int:
-        """A person has confirmed that the mark ahead of us is right: what waits may have been applied by the other
-        copy, and becomes unknown. Returns the mark up to which positions are now taken: the spool must give out none
-        below it. Raises BackendAway."""
-        replay = self.replay
-        replay.marks.doubt()
-        mark = replay.marks.position()
-        doubtful = [item.position for item in waiting if item.position <= mark]
-        if replay.rung is not Rung.WATERMARK:
-            raise BackendAway(f"{replay.backend.name}: it has no mark to go on from")
-        outcomes = [Outcome(position, State.UNKNOWN, reason=_ADOPTED) for position in doubtful]
-        if outcomes:
-            replay.report(Report(replay.backend.name, outcomes=outcomes))
-        return mark

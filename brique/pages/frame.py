@@ -56,6 +56,7 @@ FLASHES = {
     "many": ("ok", _("{n} dealt with.")),
     "none_chosen": ("info", _("Nothing was chosen: tick what it is about.")),
     "demo": ("info", _("The demo's database: {state}.")),
+    "adopted": ("ok", _("{backend} is taken over: what waits goes on.")),
 }
 """What a page may say once after it has sent the reader on: code to (kind, sentence)."""
 

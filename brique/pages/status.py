@@ -8,7 +8,7 @@ gets the same as JSON.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,14 +20,16 @@ from brique.clock import unstamp
 from brique.commands import may
 from brique.errors import BadInput, BriqueError
 from brique.http import Routes, at, no_such_page, user_of, wants_json
-from brique.observe import ErrorGroup, Series
+from brique.observe import ErrorGroup
 from brique.pages.format import DASH, Formats
 from brique.pages.formpage import Notice, copy_if_any, formats_for, notice_of
 from brique.pages.frame import Frame, set_flash
 from brique.pages.ladder import abilities, climbing
+from brique.pages.lanes import Lanes, StoppedLane, journal_faults, stopped_lane, taken_over
 from brique.pages.loading import progress_of
 from brique.pages.parts import Parts, StatusFacts
 from brique.pages.render import page
+from brique.pages.tiles import tiles
 from brique.schema import State, TableSpec
 from brique.views import BackendState, Copy, TableState
 
@@ -73,6 +75,7 @@ def routes(parts: Parts) -> Routes:
     table = Routes()
     table.get("/-/status", status.show, name="status")
     table.post("/-/status/demo", status.demo, role="admin")
+    table.post("/-/status/adopt", Lanes(parts).adopt, role="admin")
     table.get("/-/health", health, role=None, name="health")
     return table
 
@@ -103,6 +106,7 @@ class BackendLine:
     abilities: Mapping[str, bool | None]
     abilities_in_words: list[tuple[bool, str]]
     next_try: datetime | None = None
+    stopped: StoppedLane | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,9 @@ class StatusPage:
                 demo=self._demo(formats) if is_admin else None,
                 notices=notices,
                 demo_action=at(request.scope, "/-/status/demo"),
+                adopt_action=at(request.scope, "/-/status/adopt"),
+                taken_over=taken_over(parts, copy) if is_admin and copy is not None else [],
+                journal=journal_faults(copy),
             )
         context |= {"pills": _pills(lines, facts, formats), "banners": []}
         return page(parts, request, "status.html", context, status)
@@ -221,6 +228,11 @@ class Reading:
         faults = state.facts.get("faults") if state is not None else None
         if known == "live" and faults:
             word, kind = _("changed"), "warn"
+        stopped = None
+        if state is not None and known != "live":
+            stopped = stopped_lane(name, spec.label or name, state.facts, self.formats)
+        if stopped is not None:
+            word, kind = _("stopped"), "bad"
         confirmed = state.confirmed_at if state is not None else None
         rung = state.rung if state is not None else ""
         word_of_rung, climb = climbing(rung, state.rung_reason if state is not None else "", self.t)
@@ -237,13 +249,14 @@ class Reading:
             age_seconds=self._age(confirmed),
             copy_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
             waiting=self._waiting(name),
-            note=self._note(state, faults),
+            note=self._note(state, faults) if stopped is None else self.t(_("waits for an administrator: see above")),
             rung=rung,
             rung_word=word_of_rung,
             climb=climb,
             abilities=known_abilities,
             abilities_in_words=abilities(known_abilities, self.t),
-            next_try=state.next_try if state is not None and known == "down" else None,
+            next_try=state.next_try if state is not None and known == "down" and stopped is None else None,
+            stopped=stopped,
         )
 
     def _age(self, moment: datetime | None) -> int | None:
@@ -310,52 +323,19 @@ class Reading:
             return None
 
 
-def tiles(facts: StatusFacts, formats: Formats) -> list[dict[str, Any]]:
-    """The four figures: requests a minute, the 95th percentile of their time, errors an hour, free disk."""
-    t, samples = formats.t, facts.samples
-    requests, seconds = samples.get("requests"), samples.get("request_seconds")
-    faults, disk = samples.get("faults"), samples.get("disk_free_bytes")
-    slow = _last(seconds.high) if seconds is not None else None
-    counted = None if faults is None else sum(value or 0 for value in faults.values)
-    return [
-        _tile(t(_("Requests / min")), _number(_last_of(requests), formats), _points(requests)),
-        _tile(t(_("Time, 95 of 100 below")), DASH if slow is None else formats.duration(slow),
-              list(seconds.high) if seconds is not None else []),
-        _tile(t(_("Errors / h")), _number(counted, formats), _points(faults)),
-        _tile(t(_("Free disk")), formats.size(facts.disk_free_bytes) if facts.disk_free_bytes else DASH, _points(disk)),
-    ]  # fmt: skip
-
-
-def _tile(label: str, value: str, points: Sequence[float | None]) -> dict[str, Any]:
-    return {"label": label, "value": value, "points": points}
-
-
-def _points(series: Series | None) -> list[float | None]:
-    return list(series.values) if series is not None else []
-
-
-def _last(values: Sequence[float | None]) -> float | None:
-    return next((value for value in reversed(values) if value is not None), None)
-
-
-def _last_of(series: Series | None) -> float | None:
-    return _last(series.values) if series is not None else None
-
-
-def _number(value: float | None, formats: Formats) -> str:
-    return DASH if value is None else formats.number(round(value))
-
-
 def _pills(lines: Lines, facts: StatusFacts, formats: Formats) -> list[tuple[str, str]]:
     t = formats.t
-    away = sum(line.kind == "bad" for line in lines.backends)
+    away = sum(line.kind == "bad" and line.stopped is None for line in lines.backends)
+    stopped = sum(line.stopped is not None for line in lines.backends)
     pills = []
     if not lines.has_store:
         pills.append((t(_("the engine has not made the copy yet")), "bad"))
     elif away:
         one = away == 1
         pills.append((t(_("1 backend out of reach") if one else _("{n} backends out of reach"), n=away), "bad"))
-    else:
+    if stopped:
+        pills.append((t(_("1 backend stopped") if stopped == 1 else _("{n} backends stopped"), n=stopped), "bad"))
+    if not pills:
         pills.append((t(_("everything answers")), "ok"))
     if facts.version:
         node = t(_("node {node}"), node=facts.node) if facts.node else ""
@@ -411,6 +391,7 @@ def as_json(lines: Lines, facts: StatusFacts, *, is_admin: bool) -> dict[str, An
                 "waiting": line.waiting,
                 "rung": line.rung,
                 "abilities": dict(line.abilities),
+                **({"stopped": {"mark": line.stopped.mark, "last": line.stopped.last}} if line.stopped else {}),
                 **({"note": line.note, "next_try": _iso(line.next_try)} if is_admin else {}),
             }
             for line in lines.backends

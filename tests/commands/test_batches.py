@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from brique.backends import Backend, open_backend
-from brique.commands import MarkAhead, Outcome, Replay, Report, Restart, Waiting
+from brique.commands import Lead, MarkAhead, Outcome, Replay, Report, Restart, Waiting
 from brique.errors import BackendAway
 from brique.schema import Change, Command, State, infer
 from brique.spool import Ancestor
@@ -192,11 +192,30 @@ def test_a_mark_ahead_of_the_outbox_stops_until_a_person_adopts_it(bench: Bench)
     bench.outcomes.clear()
     older = bench.waiting(changes[:2])
     again = bench.replay()
-    with pytest.raises(MarkAhead):
+    with pytest.raises(MarkAhead) as raised:
         Restart(again).begin(older, shown=2, was_marked=True)
-    assert Restart(again).adopt(older) == 3
-    assert [outcome.state for outcome in bench.outcomes.values()] == [State.UNKNOWN] * 2
-    Restart(again).begin([], shown=2, was_marked=True, adopted=3)
+    assert raised.value.facts == {"mark": 3, "last": 2}
+    bench.run_sql("UPDATE item SET stock = 99 WHERE code = 2")
+    Restart(bench.replay()).begin(older, shown=2, was_marked=True, ahead=Lead(3, 2), adopted=3)
+    assert [outcome.state for outcome in bench.outcomes.values()] == [State.APPLIED, State.UNKNOWN]
+
+
+def test_what_was_given_since_a_lane_was_stopped_is_sent_although_the_mark_is_past_it(bench: Bench) -> None:
+    fill(bench, 10)
+    changes = [Change("item", str(n), {"stock": 0}, {"stock": n}) for n in range(1, 7)]
+    bench.replay().run(bench.waiting(changes[:4]))
+    bench.outcomes.clear()
+    new = [Change("item", str(n), {"stock": 0}, {"stock": n}) for n in (9, 10)]
+    older = bench.waiting([*changes[:2], *new, *changes[4:]])
+    with pytest.raises(MarkAhead):  # the outbox has grown past the mark since: that makes nothing right
+        Restart(bench.replay()).begin(older, shown=6, was_marked=True, ahead=Lead(4, 2))
+    replay = bench.replay()
+    Restart(replay).begin(older, shown=6, was_marked=True, ahead=Lead(4, 2), adopted=4)
+    assert {at: one.state for at, one in bench.outcomes.items()} == {1: State.APPLIED, 2: State.APPLIED}
+    replay.run(older[2:])
+    assert bench.run_sql("SELECT code, stock FROM item WHERE stock > 0 ORDER BY code") == [
+        (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (9, 9), (10, 10),
+    ]  # fmt: skip
 
 
 def test_after_brique_was_restored_nothing_is_sent_that_the_stream_before_had_sent(bench: Bench) -> None:
