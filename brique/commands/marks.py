@@ -18,6 +18,10 @@ from brique.errors import BackendAway
 OVERTAKEN, LATE = 1, 2
 
 
+class _Undone(Exception):
+    """A session ends without its changes."""
+
+
 class Marks:
     """The marks of `stream` in `backend`."""
 
@@ -89,6 +93,21 @@ class Marks:
     def was_late(self, position: int) -> None:
         """The transaction of `late` was committed."""
         self._known[position] = LATE
+
+    def hold(self, position: int) -> None:
+        """Make sure, before the command at `position` ends otherwise than applied, that no other replayer has applied
+        it: none moves the mark past it now, nor with a commit that was still under way, which this waits for. Raises
+        BackendAway as `move`."""
+        name, now, to = self.stream, self.position(), position
+        if position <= now:
+            name, now, to = f"{self.stream}#{position}", OVERTAKEN, LATE
+        is_ours = False
+        try:
+            with self.backend.session() as session:
+                is_ours = session.move_watermark(name, now, to)
+                raise _Undone
+        except _Undone:
+            self._check(is_ours)
 
     def _check(self, is_ours: bool) -> None:
         if not is_ours:

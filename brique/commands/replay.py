@@ -316,6 +316,8 @@ class Replay:
 
     def _settle(self, item: Waiting, outcome: Outcome) -> None:
         """Report a command that was not applied; its rows are read again, so that the copy shows the truth."""
+        if self._is_marked:
+            self.marks.hold(item.position)
         sent = Sent()
         for change in item.command.changes:
             key = self.numbers.key(change.table, change.key)
