@@ -1,7 +1,9 @@
-"""Crashes for real: kill -9 of every process and of the database, freezes, wires cut in a commit; hundreds in a row.
+"""Crashes for real: kill -9 of every process and of the database, freezes, wires cut at a commit; hundreds in a row.
 
 Writers write all the time, each write with an idempotency key, repeated until it is acknowledged. CYCLES=500 is how
-many faults there are for each kind of backend; afterwards every acknowledged write is looked for in the backend.
+many faults there are for each kind of backend, BACKENDS=mariadb,sqlite chooses of them. They come one to three at a
+time; after each such burst everything that had been acknowledged must come to be in the backend, once.
+Figures accumulate over runs in results/crash.json.
 """
 
 from __future__ import annotations
@@ -11,36 +13,52 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from bench.crash_servers import SERVERS, Server, judge, task
+from bench.crash_servers import CASES, Case, Server, judge, task
 from bench.cutter import Cutter
 from bench.erp import Workshop
 from bench.figures import Figures
 from bench.site import Site
-from bench.traffic import Told, Verdict, start_writers, stop_writers, unknown_marks, wait_settled
+from bench.traffic import Told, Verdict, Writer, start_writers, stop_writers, unknown_marks, wait_settled
 
 _WRITERS = 3
-_SETTINGS = {"BRIQUE_BACKEND_TIMEOUT_SECONDS": "1.5", "BRIQUE_BACKEND_CONNECT_SECONDS": "1.0"}
+_BURST_MAX = 3
+_CAUGHT_UP_SECONDS_MAX = 90.0
+_UNKNOWN_LOOK_SECONDS = 5.0
+_SETTINGS = {
+    "BRIQUE_BACKEND_TIMEOUT_SECONDS": "1.5",
+    "BRIQUE_BACKEND_CONNECT_SECONDS": "1.0",
+    "BRIQUE_PROBE_SECONDS_MAX": "0.5",
+    "BRIQUE_SETTLE_WAIT_MS": "0",
+}
 
 
 class Faults:
     """What can go wrong, by name; each leaves everything running again after a while."""
 
-    def __init__(self, server: Server, cutter: Cutter, site: Site, chance: random.Random) -> None:
-        self.server, self.cutter, self.site, self.chance = server, cutter, site, chance
+    def __init__(self, server: Server, cutter: Cutter | None, site: Site, chance: random.Random) -> None:
+        self.server, self.site, self.chance = server, site, chance
         self.seen: Counter[str] = Counter()
         self.kinds: dict[str, Callable[[], None]] = {
-            "database_killed": self._kill_database,
-            "database_frozen": self._freeze_database,
-            "cut_in_commit": self._cut_in_commit,
-            "cut": self.cutter.cut,
+            "database_killed" if cutter else "neighbour_killed": self._kill_database,
+            "database_frozen" if cutter else "database_locked": self._freeze_database,
             "engine_killed": lambda: self._kill("engine"),
             "backend_killed": lambda: self._kill("backend"),
             "web_killed": lambda: self._kill("web"),
-            "engine_and_database_killed": self._kill_both,
+            "all_of_brique_killed": self.site.start_again,
+            "engine_and_database_killed": lambda: self._kill_with_database("engine"),
+            "backend_and_database_killed": lambda: self._kill_with_database("backend"),
         }
+        if cutter is not None:
+            self.kinds |= {
+                "cut": cutter.cut,
+                "cut_before_commit": lambda: self._cut_at_commit(cutter, arrives=False),
+                "cut_after_commit": lambda: self._cut_at_commit(cutter, arrives=True),
+            }
 
     def one(self) -> None:
         name = self.chance.choice(list(self.kinds))
@@ -60,73 +78,129 @@ class Faults:
         self._pause(0.2, 3.0)
         self.server.thaw()
 
-    def _cut_in_commit(self) -> None:
-        self.cutter.cut_at_commit()
-        self._pause(0.1, 0.3)
+    def _cut_at_commit(self, cutter: Cutter, *, arrives: bool) -> None:
+        cuts, end = cutter.cuts, time.monotonic() + 5.0
+        cutter.cut_at_commit(arrives=arrives)
+        while cutter.cuts == cuts and time.monotonic() < end:
+            time.sleep(0.005)
+        cutter.give_up()
 
     def _kill(self, role: str) -> None:
-        pids = self.site.pids(role)
+        """Waits for a process of that role to be there."""
+        end = time.monotonic() + 10.0
+        while not (pids := self.site.pids(role)) and time.monotonic() < end:
+            time.sleep(0.02)
         if pids:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(self.chance.choice(pids), signal.SIGKILL)
-            except ProcessLookupError:
-                return
 
-    def _kill_both(self) -> None:
-        self._kill("engine")
+    def _kill_with_database(self, role: str) -> None:
+        self._kill(role)
         self._kill_database()
+
+
+@dataclass
+class Found:
+    """What one kind of backend has come to."""
+
+    told: Told = field(default_factory=Told)
+    verdict: Verdict = field(default_factory=lambda: Verdict([], [], []))
+    unknown: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    caught_up_s: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def lost(self) -> list[str]:
+        """Acknowledged writes that are not in the backend, and that nobody was told of."""
+        return sorted(set(self.verdict.missing) - self.unknown) + self.verdict.stale
 
 
 def run(figures: Figures, workshop: Workshop) -> None:
     cycles = int(os.environ.get("CYCLES", "6" if workshop.quick else "500"))
-    wanted = os.environ.get("BACKENDS", ",".join(SERVERS)).split(",")
+    wanted = os.environ.get("BACKENDS", ",".join(CASES)).split(",")
+    if unknown := set(wanted) - set(CASES):
+        raise SystemExit(f"There is no backend {', '.join(unknown)}: choose of {', '.join(CASES)}.")
     figures.note(
-        f"{_WRITERS} writers over the API; a fault every half to one and a half seconds; a write is repeated with its "
-        "idempotency key until it is acknowledged. With the marker table, through a wire that can be cut."
+        f"{_WRITERS} writers over the API; faults come one to {_BURST_MAX} at a time; a write is repeated with its "
+        "idempotency key until it is acknowledged. After each burst all that was acknowledged must come to be in the "
+        "database (`caught_up`). Through a wire that can be cut; with the marker table, but for `…_compare`, where "
+        "what cannot be told is `unknown`."
     )
     for name in wanted:
-        _one(figures, workshop, name, cycles)
+        with workshop.scratch("crash") as folder:
+            _tell(figures, name, crash(CASES[name], folder, cycles, seed=time.time_ns()))
 
 
-def _one(figures: Figures, workshop: Workshop, name: str, cycles: int) -> None:
-    chance, tag = random.Random(cycles), f"crash{int(time.time())}"
-    with workshop.scratch("crash") as folder, SERVERS[name](folder) as server, _relayed(server) as cutter:
+def crash(case: Case, folder: Path, cycles: int, *, seed: int) -> Found:
+    """So many faults, and what is in the backend afterwards. Raises SystemExit when a check fails on the way."""
+    chance, tag, found = random.Random(seed), f"crash{int(time.time())}", Found()
+    print(f"# seed {seed}", flush=True)
+    with case.open(folder) as server, _relayed(server) as cutter:
         data = folder / "data"
-        with Site(
-            ["up", server.url_through(cutter.port), "--data", str(data), "--marker"], data, settings=_SETTINGS
-        ) as site:
+        arguments = ["up", server.url_through(cutter.port if cutter else 0), "--data", str(data)]
+        with Site([*arguments, *(["--marker"] if case.marker else [])], data, settings=_SETTINGS) as site:
             site.wait_ready()
             site.wait_loaded()
-            faults = Faults(server, cutter, site, chance)
-            began = time.monotonic()
-            writers = start_writers(site.port, task(), _WRITERS, run=tag, pause_seconds=0.01)
-            for _ in range(cycles):
-                faults.one()
-                time.sleep(chance.uniform(0.2, 1.0))
-            told = stop_writers(writers, 120)
-            settled, counts = wait_settled(site.client(), 180)
-            unknown = unknown_marks(site.client(), tag)
-            verdict = judge(server, told, tag)
-            seconds = time.monotonic() - began
-    _tell(figures, name, faults, told, verdict, unknown)
-    figures.add(f"{name}.settled_s", settled, "s")
-    figures.add(f"{name}.seconds", seconds, "s")
-    for state, count in sorted(counts.items()):
+            faults, began = Faults(server, cutter, site, chance), time.monotonic()
+            writers = start_writers(site.port, task(), _WRITERS, run=tag, pause_seconds=0.03)
+            while (left := cycles - faults.seen.total()) > 0:
+                for _ in range(min(left, chance.randint(1, _BURST_MAX))):
+                    faults.one()
+                    time.sleep(chance.uniform(0.0, 0.8))
+                found.caught_up_s.append(_wait_arrived(server, site, writers, tag))
+            found.told = stop_writers(writers, 120)
+            _, found.counts = wait_settled(site.client(), 180)
+            found.unknown = unknown_marks(site.client(), tag)
+            found.verdict = judge(server, found.told.made, found.told.updated, tag)
+            found.seconds, found.faults = time.monotonic() - began, faults.seen
+    return found
+
+
+def _wait_arrived(server: Server, site: Site, writers: Sequence[Writer], tag: str) -> float:
+    """Wait until all that has been acknowledged by now is in the backend (or told to be unknown); how long that was."""
+    made = [mark for writer in writers for mark in list(writer.told.made)]
+    updated = {key: number for writer in writers for key, number in dict(writer.told.updated).items()}
+    unknown: set[str] = set()
+    began = looked = time.monotonic()
+    while True:
+        verdict = judge(server, made, updated, tag)
+        if fault := next((writer.fault for writer in writers if writer.fault is not None), None):
+            raise fault
+        if verdict.doubled or not (set(verdict.missing) - unknown or verdict.stale):
+            return time.monotonic() - began
+        if time.monotonic() - looked > _UNKNOWN_LOOK_SECONDS:
+            unknown, looked = unknown_marks(site.client(), tag), time.monotonic()
+        if time.monotonic() - began > _CAUGHT_UP_SECONDS_MAX:
+            said = site.log.read_text("utf-8", "replace")[-3000:]
+            raise SystemExit(f"{_CAUGHT_UP_SECONDS_MAX:.0f} s after the last fault: {verdict}\n{said}")
+        time.sleep(0.05)
+
+
+def _tell(figures: Figures, name: str, found: Found) -> None:
+    figures.add(f"{name}.cycles", found.faults.total(), "faults", summed=True)
+    for kind, count in sorted(found.faults.items()):
+        figures.add(f"{name}.{kind}", count, "times", summed=True)
+    figures.add(f"{name}.acknowledged", found.told.acknowledged, "writes", summed=True)
+    figures.add(f"{name}.repeated", found.told.again, "requests", summed=True)
+    figures.add(f"{name}.lost", len(found.lost), "writes", summed=True)
+    figures.add(f"{name}.doubled", len(found.verdict.doubled), "writes", summed=True)
+    for state, count in sorted(found.counts.items()):
         if state != "applied":
-            figures.add(f"{name}.{state}", count, "commands")
-
-
-def _tell(figures: Figures, name: str, faults: Faults, told: Told, verdict: Verdict, unknown: set[str]) -> None:
-    for kind, count in sorted(faults.seen.items()):
-        figures.add(f"{name}.{kind}", count, "times")
-    figures.add(f"{name}.acknowledged", told.acknowledged, "writes")
-    figures.add(f"{name}.repeated", told.again, "requests")
-    figures.add(f"{name}.lost", len(set(verdict.missing) - unknown) + len(verdict.stale), "writes")
-    figures.add(f"{name}.doubled", len(verdict.doubled), "writes")
+            figures.add(f"{name}.{state}", count, "commands", summed=True)
+    figures.add(f"{name}.checks", len(found.caught_up_s), "checks", summed=True)
+    figures.add(f"{name}.caught_up_median_s", sorted(found.caught_up_s)[len(found.caught_up_s) // 2], "s")
+    figures.add(f"{name}.caught_up_max_s", max(found.caught_up_s), "s")
+    figures.add(f"{name}.seconds", found.seconds, "s", summed=True)
 
 
 @contextmanager
-def _relayed(server: Server) -> Iterator[Cutter]:
+def _relayed(server: Server) -> Iterator[Cutter | None]:
+    """The wire to `server`, if it has one."""
+    if not server.port:
+        yield None
+        return
     cutter = Cutter(server.port)
     cutter.start()
     try:

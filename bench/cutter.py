@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 
-_COMMITS = (b"COMMIT", b"commitTransaction")
+_COMMIT = re.compile(rb"\bCOMMIT\b|\bcommitTransaction\b")
+"""As PostgreSQL and MariaDB are told it, also `XA COMMIT` (and not `READ COMMITTED`); as MongoDB is."""
 _ANSWER_SECONDS = 0.02  # so long a commit may take effect whose answer never arrives
 
 
 class Cutter:
     """Relays `port` to `target` (both on 127.0.0.1) in a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, target: int, *, commits: Sequence[bytes] = _COMMITS) -> None:
+    def __init__(self, target: int) -> None:
         self.target, self.port = target, 0
         self.cuts = 0
-        """Connections cut in the middle of a commit."""
-        self._commits = tuple(commits)
-        self._at_commit = False
+        """Connections cut at a commit."""
+        self._at_commit = ""
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -42,9 +42,13 @@ class Cutter:
         """Break every connection now."""
         self._loop.call_soon_threadsafe(self._cut_all)
 
-    def cut_at_commit(self) -> None:
-        """Let the next commit through, and break its connection before the answer."""
-        self._at_commit = True
+    def cut_at_commit(self, *, arrives: bool) -> None:
+        """Break the connection of the next commit: before its answer when it `arrives`, else before itself."""
+        self._at_commit = "after" if arrives else "before"
+
+    def give_up(self) -> None:
+        """Cut no commit if none has come by now."""
+        self._at_commit = ""
 
     def _cut_all(self) -> None:
         for pair in list(self._pairs):
@@ -74,15 +78,16 @@ class Cutter:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
-                is_last = self._at_commit and any(word in data for word in self._commits)
-                if is_last:
-                    self._at_commit = False
+                where = self._at_commit if self._at_commit and _COMMIT.search(data) else ""
+                if where:
+                    self._at_commit = ""
                     self.cuts += 1
-                    pair[0].transport.pause_reading()
-                    pair[0].close()  # what comes back finds nobody
+                    pair[0].transport.abort()  # what comes back finds nobody
+                if where == "before":
+                    break
                 writer.write(data)
                 await writer.drain()
-                if is_last:
+                if where:
                     await asyncio.sleep(_ANSWER_SECONDS)
                     break
         writer.transport.abort() if not writer.is_closing() else None

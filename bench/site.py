@@ -120,6 +120,17 @@ class Site:
         self._clients: list[Client] = []
 
     def __enter__(self) -> Site:
+        self._start()
+        return self
+
+    def start_again(self) -> None:
+        """kill -9 of the supervisor, which takes all of its processes with it; then the same command once more."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._start()
+
+    def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-c", "from brique.cli import main; main()", *self._arguments]
         command += ["--listen", f"127.0.0.1:{self.port}", "--token", TOKEN]
@@ -133,7 +144,6 @@ class Site:
                 env={**os.environ, **self._settings},
                 start_new_session=True,
             )
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None

@@ -20,6 +20,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ GRANT ALL PRIVILEGES ON *.* TO test@'127.0.0.1' WITH GRANT OPTION;
 CREATE USER test@localhost IDENTIFIED BY '{SECRET}';
 GRANT ALL PRIVILEGES ON *.* TO test@localhost WITH GRANT OPTION;
 """
+
+
+Template = tuple[Path, Path, Account | None]
+"""(folder, program, account to run it as)."""
 
 
 class MariadbServer:
@@ -198,26 +203,30 @@ def _programs() -> tuple[Path, Path]:
     return Path(str(found[0])), Path(str(found[1]))
 
 
-@pytest.fixture(scope="session")
-def mariadb_template() -> Iterator[tuple[Path, Path, Account | None]]:
-    """(folder with a fresh server in data/, its program, account): copied for each server."""
+@contextmanager
+def new_template() -> Iterator[Template]:
+    """A fresh server in data/ of a folder that is gone after the block."""
     (program, installer), account = _programs(), _account()
     folder = _new_folder(account)
-    subprocess.run(
-        [installer, "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db",
-         "--auth-root-authentication-method=socket"],
-        check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **_as(account),
-    )  # fmt: skip
-    (folder / "first.sql").write_text(" ".join(_FIRST.split("\n")).replace("; ", ";\n"))
-    server = MariadbServer(folder, program, account)
-    server.options = (f"--init-file={folder / 'first.sql'}",)
-    server.start()
-    server.stop()
-    yield folder, program, account
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        subprocess.run(
+            [installer, "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db",
+             "--auth-root-authentication-method=socket"],
+            check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **_as(account),
+        )  # fmt: skip
+        (folder / "first.sql").write_text(" ".join(_FIRST.split("\n")).replace("; ", ";\n"))
+        server = MariadbServer(folder, program, account)
+        server.options = (f"--init-file={folder / 'first.sql'}",)
+        server.start()
+        server.stop()
+        yield folder, program, account
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(template: tuple[Path, Path, Account | None]) -> Iterator[MariadbServer]:
+@contextmanager
+def serving(template: Template) -> Iterator[MariadbServer]:
+    """A running copy of `template`, for a block."""
     source, program, account = template
     folder = _new_folder(account)
     subprocess.run(["cp", "-a", "--sparse=always", source / "data", folder / "data"], check=True)
@@ -231,12 +240,21 @@ def _serve(template: tuple[Path, Path, Account | None]) -> Iterator[MariadbServe
 
 
 @pytest.fixture(scope="session")
-def mariadb(mariadb_template: tuple[Path, Path, Account | None]) -> Iterator[MariadbServer]:
+def mariadb_template() -> Iterator[Template]:
+    """Copied for each server."""
+    with new_template() as template:
+        yield template
+
+
+@pytest.fixture(scope="session")
+def mariadb(mariadb_template: Template) -> Iterator[MariadbServer]:
     """The session's server: make databases in it, but leave it running."""
-    yield from _serve(mariadb_template)
+    with serving(mariadb_template) as server:
+        yield server
 
 
 @pytest.fixture
-def own_mariadb(mariadb_template: tuple[Path, Path, Account | None]) -> Iterator[MariadbServer]:
+def own_mariadb(mariadb_template: Template) -> Iterator[MariadbServer]:
     """A server for one test: stop it, freeze it, kill it."""
-    yield from _serve(mariadb_template)
+    with serving(mariadb_template) as server:
+        yield server
