@@ -7,7 +7,7 @@ mark adopted when it next tries to begin, and judges what waited before the lane
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -45,7 +45,7 @@ class Adopt:
     backend: str
     mark: int
     by: str
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
 
 
 @dataclass(frozen=True)

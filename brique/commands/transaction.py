@@ -215,17 +215,23 @@ class Work:
     ) -> Outcome | None:
         after = change.after or {}
         key = spec.key_of(after) if all(after.get(name) is not None for name in spec.key) else ""
-        if key:
-            theirs = session.look(spec, spec.key_values(key))
-            if theirs is not None:
-                if (doubtful or self.rung is not Rung.WATERMARK) and _is_done(wanted, theirs):
-                    sent.touch(change.table, key)
-                    if key != original.key and original.key.startswith(PENDING):
-                        self._give(sent, item, original, key)
-                    return None
-                reason = "There is already a row with this key."
-                return conflict(item, change.table, key, theirs, reason, doubtful=doubtful)
-        given = session.insert(spec, after)
+        knows = self.rung is Rung.GUARD  # the backend itself: what stands there may be ours, and changed since
+        theirs = session.look(spec, spec.key_values(key)) if key and not knows else None
+        given: Row = {}
+        try:
+            given = session.insert(spec, after) if theirs is None else given
+        except BackendRefused:
+            theirs = session.look(spec, spec.key_values(key)) if key and knows else None
+            if theirs is None:
+                raise
+        if theirs is not None:
+            if (doubtful or self.rung is not Rung.WATERMARK) and _is_done(wanted, theirs):
+                sent.touch(change.table, key)
+                if key != original.key and original.key.startswith(PENDING):
+                    self._give(sent, item, original, key)
+                return None
+            reason = "There is already a row with this key."
+            return conflict(item, change.table, key, theirs, reason, doubtful=doubtful)
         sent.done += 1
         key = spec.key_of({**after, **given})
         sent.touch(change.table, key)

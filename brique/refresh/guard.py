@@ -110,8 +110,13 @@ class Guard:
         if taken > call.seconds:
             call.aborted = now
             log.warning("no answer for %.1f s: the call is aborted", taken)
-            return self._abort
+            return self._abort_beside
         if taken > call.slow_seconds and not call.told:
             call.told = True
             return lambda: self._on_slow(taken)
         return None
+
+    def _abort_beside(self) -> None:
+        """Abort in a thread of its own: a driver that is stuck may hold on to whoever tries, and the process must be
+        given up all the same."""
+        threading.Thread(target=self._abort, name="abort", daemon=True).start()

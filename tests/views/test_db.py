@@ -290,7 +290,10 @@ def test_a_row_that_its_backend_numbers_gets_a_temporary_key(tmp_path: Path) -> 
     assert db["t"].count() == 2
     with pytest.raises(BadInput) as fault:
         db.insert("t", up=first, total=1)
-    assert set(fault.value.fields) == {"up", "total"}
+    assert set(fault.value.fields) == {"total"}
+    third = db.insert("t", up=first)
+    assert db.changes[-1].after == {"up": "new-abc"}
+    assert [row.row_key for row in db["t"].where(up=first)] == [third.row_key]
     store.close()
 
 

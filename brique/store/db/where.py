@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from brique.errors import BadConfiguration, BadInput
-from brique.schema import Column, Kind, Reference, Row, Table, TableSpec, Value, fold, from_python
+from brique.schema import PENDING, Column, Kind, Reference, Row, Table, TableSpec, Value, fold, from_python
 from brique.store.db.tracking import PENDING_COLUMN
 from brique.store.layout import collated
 from brique.store.search import contains
@@ -186,6 +186,9 @@ def _value(column: Column, op: str, value: Any) -> Value | tuple[Value, ...]:
 def plain_value(column: Column, value: Any) -> Value:
     """A Python value (or a row: its key) as store value of `column`. Raises ValueError with a sentence."""
     if isinstance(value, Table):
+        temporary = temporary_key(value)
+        if temporary:
+            return temporary
         parts = key_parts(value)
         if len(parts) != 1:
             raise ValueError("Must be a row whose key is one column.")
@@ -206,6 +209,9 @@ def _bound(column: Column, op: str, value: Any) -> Value:
 def _refers(spec: TableSpec, reference: Reference, value: Any) -> list[Condition]:
     if value is None:
         return [_condition(spec.by_name[name], "eq", None) for name in reference.columns]
+    temporary = temporary_key(value) if isinstance(value, Table) else ""
+    if temporary and len(reference.columns) == 1:
+        return [_condition(spec.by_name[reference.columns[0]], "eq", temporary)]
     parts = key_parts(value) if isinstance(value, Table) else (value if isinstance(value, tuple) else (value,))
     if len(parts) != len(reference.columns):
         raise ValueError(f"Must be a row of {reference.table}.")
@@ -214,6 +220,15 @@ def _refers(spec: TableSpec, reference: Reference, value: Any) -> list[Condition
         _condition(column, "eq", from_python(column.kind, part, column.scale))
         for column, part in zip(columns, parts, strict=True)
     ]
+
+
+def temporary_key(row: Table) -> str:
+    """What stands for `row` in columns that refer to it while its backend has not numbered it; "" when it has, and for
+    a key of several columns, in whose place nothing can stand."""
+    spec: TableSpec | None = row.__dict__.get("_spec")
+    if spec is None or len(spec.key) != 1 or not row.row_key.startswith(PENDING):
+        return ""
+    return row.row_key if row.row_values[spec.key[0]] is None else ""
 
 
 def key_parts(row: Table) -> tuple[Any, ...]:

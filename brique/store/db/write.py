@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from brique.errors import BadConfiguration, BadInput, NotAllowed, NotFound, Refused
-from brique.schema import PENDING, Change, Effect, Row, Table, TableSpec, join_key
+from brique.schema import PENDING, Change, Effect, Reference, Row, Table, TableSpec, join_key
 from brique.store.db.access import Access, Stored
 from brique.store.db.effects import EFFECTS_MAX, Asked, Attachment, Letters, argument, recipients
 from brique.store.db.facade import Db
 from brique.store.db.record import spec_of, values_of
-from brique.store.db.where import key_parts, plain_value
+from brique.store.db.where import key_parts, plain_value, temporary_key
 from brique.store.reader import Reader
 
 T = TypeVar("T", bound=Table)
@@ -194,6 +194,8 @@ class WriteDb(Db):
             reference = access.references.get(name)
             if reference is None:
                 raise ValueError("There is no such column.")
+            if _stands_for(value, reference):
+                return {reference.columns[0]: temporary_key(value)}
             parts = _parts(value, len(reference.columns))
             return {
                 target: spec.by_name[target].store(part) for target, part in zip(reference.columns, parts, strict=True)
@@ -204,7 +206,11 @@ class WriteDb(Db):
             raise ValueError("A key cannot be changed: make a new row and delete this one.")
         if value is None and not column.nullable and not (new and column.defaulted):
             raise ValueError("Is required.")
+        own = spec.reference_of.get(name)
+        if own is not None and _stands_for(value, own):
+            return {name: temporary_key(value)}
         if isinstance(value, Table):
+            key_parts(value)  # only in a reference can a row stand that has no number yet
             value = column.python(plain_value(column, value))
         return {name: column.store(value)}
 
@@ -223,6 +229,13 @@ class WriteDb(Db):
         if len(self.changes) >= CHANGES_MAX:
             raise BadInput(f"A command changes at most {CHANGES_MAX} rows.")
         self.changes.append(change)
+
+
+def _stands_for(value: Any, reference: Reference) -> bool:
+    """Whether `value` is a row of the table referred to that has no number yet."""
+    if not isinstance(value, Table) or len(reference.columns) != 1:
+        return False
+    return bool(temporary_key(value)) and spec_of(value).name == reference.table
 
 
 def _parts(value: Any, count: int) -> tuple[Any, ...]:
