@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -160,12 +158,12 @@ class Tables:
         token = bodies.token_of(request, given)
         key = request.path_params["key"]
         known = await self.outcomes.is_known(user, token)
-        key, now = await to_thread.run_sync(partial(self._before, request, spec, key, known=known))
+        key, now = self._before(request, spec, key, known=known)
         values = bodies.store_values(spec, given, now, bytes_max=self.parts.settings.cell_bytes_max)
         seen = {name: now[name] for name in values if name in now}
         answer = await self.parts.desk.update(user, spec.name, key, seen=seen, given=values, token=token, origin="api")
         if answer is None:
-            return await to_thread.run_sync(partial(self._unchanged, request, spec, key))
+            return self._unchanged(request, spec, key)
         return await self.outcomes.answer(request, answer)
 
     async def delete_row(self, request: Request) -> Response:
@@ -173,7 +171,7 @@ class Tables:
         spec, user, token = self.context.spec(request), user_of(request), bodies.token_of(request)
         key = request.path_params["key"]
         known = await self.outcomes.is_known(user, token)
-        key, now = await to_thread.run_sync(partial(self._before, request, spec, key, known=known))
+        key, now = self._before(request, spec, key, known=known)
         seen = now if request.headers.get("if-match") and not known else None
         answer = await self.parts.desk.delete(user, spec.name, key, seen=seen, token=token, origin="api")
         return await self.outcomes.answer(request, answer)
