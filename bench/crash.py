@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,10 @@ class Found:
     unknown: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
+    writing_s: list[float] = field(default_factory=list)
+    """From the end of each burst until every writer has been acknowledged something given after it."""
     caught_up_s: list[float] = field(default_factory=list)
+    """From then on until all that had been acknowledged was in the backend."""
     seconds: float = 0.0
 
     @property
@@ -124,8 +128,8 @@ def run(figures: Figures, workshop: Workshop) -> None:
         raise SystemExit(f"There is no backend {', '.join(unknown)}: choose of {', '.join(CASES)}.")
     figures.note(
         f"{_WRITERS} writers over the API; faults come one to {_BURST_MAX} at a time; a write is repeated with its "
-        "idempotency key until it is acknowledged. After each burst all that was acknowledged must come to be in the "
-        "database (`caught_up`). Through a wire that can be cut; with the marker table, but for `…_compare`, where "
+        "idempotency key until it is acknowledged. After each burst every writer must be acknowledged again (`writing`: "
+        "how long that takes), and all that was acknowledged come to be in the database (`caught_up`). Through a wire that can be cut; with the marker table, but for `…_compare`, where "
         "what cannot be told is `unknown`."
     )
     for name in wanted:
@@ -149,6 +153,7 @@ def crash(case: Case, folder: Path, cycles: int, *, seed: int) -> Found:
                 for _ in range(min(left, chance.randint(1, _BURST_MAX))):
                     faults.one()
                     time.sleep(chance.uniform(0.0, 0.8))
+                found.writing_s.append(_wait_writing(site, writers))
                 found.caught_up_s.append(_wait_arrived(server, site, writers, tag))
             found.told = stop_writers(writers, 120)
             _, found.counts = wait_settled(site.client(), 180)
@@ -156,6 +161,24 @@ def crash(case: Case, folder: Path, cycles: int, *, seed: int) -> Found:
             found.verdict = judge(server, found.told.made, found.told.updated, tag)
             found.seconds, found.faults = time.monotonic() - began, faults.seen
     return found
+
+
+def _wait_writing(site: Site, writers: Sequence[Writer]) -> float:
+    """Wait until every writer has been acknowledged two more writes: how long that was."""
+    before, began = [len(writer.told.made) for writer in writers], time.monotonic()
+    while any(len(writer.told.made) < count + 2 for writer, count in zip(writers, before, strict=True)):
+        _look_after(writers)
+        if time.monotonic() - began > _CAUGHT_UP_SECONDS_MAX:
+            raise SystemExit(f"nobody can write: {site.log.read_text('utf-8', 'replace')[-3000:]}")
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def _look_after(writers: Sequence[Writer]) -> None:
+    """Raise what has ended a writer."""
+    for writer in writers:
+        if writer.fault is not None:
+            raise writer.fault
 
 
 def _wait_arrived(server: Server, site: Site, writers: Sequence[Writer], tag: str) -> float:
@@ -166,8 +189,7 @@ def _wait_arrived(server: Server, site: Site, writers: Sequence[Writer], tag: st
     began = looked = time.monotonic()
     while True:
         verdict = judge(server, made, updated, tag)
-        if fault := next((writer.fault for writer in writers if writer.fault is not None), None):
-            raise fault
+        _look_after(writers)
         if verdict.doubled or not (set(verdict.missing) - unknown or verdict.stale):
             return time.monotonic() - began
         if time.monotonic() - looked > _UNKNOWN_LOOK_SECONDS:
@@ -190,8 +212,9 @@ def _tell(figures: Figures, name: str, found: Found) -> None:
         if state != "applied":
             figures.add(f"{name}.{state}", count, "commands", summed=True)
     figures.add(f"{name}.checks", len(found.caught_up_s), "checks", summed=True)
-    figures.add(f"{name}.caught_up_median_s", sorted(found.caught_up_s)[len(found.caught_up_s) // 2], "s")
-    figures.add(f"{name}.caught_up_max_s", max(found.caught_up_s), "s")
+    for what, times in (("writing", found.writing_s), ("caught_up", found.caught_up_s)):
+        figures.add(f"{name}.{what}_median_s", statistics.median(times), "s")
+        figures.add(f"{name}.{what}_max_s", max(times), "s")
     figures.add(f"{name}.seconds", found.seconds, "s", summed=True)
 
 

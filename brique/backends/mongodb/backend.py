@@ -23,6 +23,7 @@ from brique.backends.mongodb.catalogue import Collection, collections, decoded, 
 from brique.backends.mongodb.documents import Documents, value_at
 from brique.backends.mongodb.faults import LOST, NO_TRANSACTIONS
 from brique.backends.mongodb.guard import SingleSession
+from brique.backends.mongodb.leftovers import Leftovers
 from brique.backends.mongodb.line import Client, Line, knock
 from brique.backends.mongodb.read import NO_TABLE, MongoSnapshot
 from brique.backends.mongodb.references import confirmed
@@ -67,6 +68,8 @@ class MongoBackend:
         self._documents: dict[str, Documents] = {}
         self._transactions: bool | None = None
         self._guards = False
+        self._is_marked = False
+        self._leftovers = Leftovers(self._database)
 
     def _client(self, label: str) -> Client:
         knock(self._seeds, self._connect_timeout)
@@ -240,9 +243,9 @@ class MongoBackend:
             finally:
                 made.end()
 
-    @staticmethod
-    def _begin(client: Client) -> ClientSession:
+    def _begin(self, client: Client) -> ClientSession:
         session = client.start_session(causal_consistency=False)
+        self._leftovers.end(client, session)
         session.start_transaction(
             read_concern=ReadConcern("snapshot"),
             write_concern=_concern(client),
@@ -275,6 +278,8 @@ class MongoBackend:
             found = marker.find_one({"_id": stream})
             return int(found["position"]) if found else 0
 
+        if self._is_marked:
+            self._leftovers.stream = stream.partition("#")[0]
         return self._short.call(self.timeout, ask)
 
     def prepare(self, marker: bool) -> Prepared:
@@ -282,7 +287,7 @@ class MongoBackend:
         self._transactions = self._writing.call(self.timeout, self._has_transactions)
         flushed = self._short.call(self.timeout, self._flushes)
         abilities = Abilities(transactions=self._transactions, marker=marker, flushed=flushed)
-        self._guards = False
+        self._guards = self._is_marked = False
         reason = NOT_ALLOWED
         if marker:
             try:
@@ -292,6 +297,7 @@ class MongoBackend:
             else:
                 self._guards = not self._transactions
                 if self._transactions:
+                    self._is_marked = True
                     return Prepared(Rung.WATERMARK, "", abilities)
                 return Prepared(Rung.GUARD, self._guard_reason(), abilities)
         return Prepared(Rung.COMPARE, reason, replace(abilities, marker=False))
