@@ -69,10 +69,10 @@ class Work:
     def together(self, session: Session, batch: Sequence[Waiting], sent: Sent) -> None:
         """All of `batch`, in as few calls as its numbers and effects allow. Raises Suspect."""
         flat = [(index, item, change) for index, item in enumerate(batch) for change in item.command.changes]
-        if not any(change.key.startswith(PENDING) or item.command.effects for _, item, change in flat):
+        barriers = {index: len(item.command.changes) for index, item in enumerate(batch) if item.command.effects}
+        if not barriers and not any(change.key.startswith(PENDING) for _, _, change in flat):
             self._apply(session, flat, sent)
             return
-        barriers = {index: len(item.command.changes) for index, item in enumerate(batch) if item.command.effects}
         steps = levels([entry[2] for entry in flat], [entry[0] for entry in flat], barriers, self.specs)
         if barriers:
             self._with_effects(session, batch, flat, steps, sent)
