@@ -99,8 +99,8 @@ class Replay:
         """What was found to have settled while the marks were brought in line."""
         self._held: dict[int, State] = {}
         self._unheard: set[int] = set()
-        self._passed: set[int] = set()
-        """Positions that this run has gone on without."""
+        self.passed: set[int] = set()
+        """Positions that this run has gone on without: they wait."""
         self._resting: set[int] = set()
         """What was claimed in the last run and had to wait in the end: it is claimed again when it is sent."""
 
@@ -119,7 +119,7 @@ class Replay:
         """
         left, settled = [self._as_known(item) for item in waiting], 0
         self._held = dict(claimed or {})
-        self._passed = self._passed if goes_on else set()
+        self.passed = self.passed if goes_on else set()
         self.course.begin(self.rung, keep=goes_on)
         try:
             if self._is_marked:
@@ -174,7 +174,7 @@ class Replay:
     def _pass(self, items: Sequence[Waiting]) -> None:
         """These wait, and the run goes on without them: the next time that the mark moves, they are marked as well."""
         self.course.passed(items)
-        self._passed.update(item.position for item in items)
+        self.passed.update(item.position for item in items)
 
     def _as_known(self, item: Waiting) -> Waiting:
         """A claim whose answer was lost may have been noted; that the command was not sent, is known here."""
@@ -251,7 +251,7 @@ class Replay:
     def _in_session(self, batch: Batch, sent: Sent) -> None:
         items = batch.items
         work = Work(self.specs, self.numbers, self.stream, self.rung)
-        overtaken = sorted(self._passed.union(item.position for item in batch.overtaken))
+        overtaken = sorted(self.passed.union(item.position for item in batch.overtaken))
         is_late = self._is_marked and items[0].position <= self.marks.position()
         is_complete = False
         try:

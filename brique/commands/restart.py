@@ -100,11 +100,12 @@ class Restart:
         finally:
             replay.rung = Rung.WATERMARK
         kept = [item.position for item in rest if item not in doubtful]
+        left = sorted({*kept, *replay.passed})
         last = kept[0] - 1 if kept else upto
         while found := applied_after(last):
             last = found[-1]
         if replay.marks.position() < last:
-            overtaken = [position for position in kept if position < last]
+            overtaken = [position for position in left if position < last]
             with replay.backend.session() as session:
                 replay.marks.move(session, last, overtaken)
             replay.marks.moved(last, overtaken)

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from brique.backends import Session
-from brique.commands import Claim, Claimed, Move, Report, Restart, Waiting
+from brique.commands import Claim, Claimed, Give, Move, Report, Restart, Waiting
 from brique.errors import BackendAway, Refused
-from brique.schema import State
+from brique.schema import Change, State
 from tests.commands.world import Crash, World
 
 
@@ -262,3 +263,36 @@ def test_an_applied_change_whose_row_was_not_read_back_does_not_cover_a_later_on
     last = world.update("item", "A", stock=3)
     world.replay()
     assert [world.state(later), world.state(last)] == [State.APPLIED, State.APPLIED]
+
+
+def test_what_still_waits_when_marks_are_allowed_again_is_sent_later(tmp_path: Path) -> None:
+    """It was claimed without a mark, and builds on a command whose outcome a person has not said yet."""
+    world = World(tmp_path, marker=False)
+    parent = world.create("note", text="first")
+    world.claim([(parent.position, State.KEPT)], for_good=True)
+    world.replay()
+    assert world.state(parent) is State.UNKNOWN
+    command = msgspec.structs.replace(
+        world.command(Change("item", "A", {"stock": 10}, {"stock": 7})), after=(parent.command.id,)
+    )
+    child = world.given(Give(command))
+    world.claim([(child.position, State.KEPT)], for_good=True)
+    other = world.update("item", "B", stock=1)
+    world.replay()
+    assert world.state(other) is State.APPLIED
+    world.rung = world.backend.prepare(True).rung
+    sender = world.sender()
+    Restart(sender).begin(
+        waiting(world),
+        shown=world.reader.spool_position(),
+        was_marked=False,
+        applied_after=lambda after: [item.position for item in world.reader.applied_for("erp", 1000, after)],
+    )
+    world.replay()
+    assert world.state(child) is State.SENDING
+    world.ask(Move(parent.position, State.APPLIED, "awa"))
+    world.replay()
+    assert world.state(child) is State.APPLIED
+    assert world.erp("SELECT stock FROM item WHERE code = 'A'") == [(7,)]
+    world.close()
+    world.backend.close()
