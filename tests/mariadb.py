@@ -12,13 +12,10 @@ message may show.
 
 from __future__ import annotations
 
-import itertools
 import os
 import pwd
 import shutil
-import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +25,9 @@ import pymysql
 import pytest
 from pymysql.constants import CLIENT
 
-from brique.demo.processes import Account, freeze_tree, kill_tree, thaw_tree
-from tests.postgres import _as, _die_with_parent, free_port, wait_until
+from brique.demo.processes import Account
+from tests.servers import Server, as_account, lacking, new_folder
 
-START_SECONDS_MAX = 60.0
 SECRET = "p@ss:w/ord"
 SECRET_QUOTED = "p%40ss%3Aw%2Ford"
 SETTINGS = (
@@ -60,20 +56,18 @@ Template = tuple[Path, Path, Account | None]
 """(folder, program, account to run it as)."""
 
 
-class MariadbServer:
+class MariadbServer(Server):
     """A running MariaDB on its own port of 127.0.0.1 and a socket in its folder; account `test` may do everything."""
 
+    kind = "MariaDB"
+
     def __init__(self, folder: Path, program: Path, account: Account | None) -> None:
-        self.folder = folder
+        super().__init__(folder, account)
         self.data = folder / "data"
         self.socket = folder / "socket"
-        self.port = free_port()
         self.options: tuple[str, ...] = ()
         """More options for the next start."""
         self._program = program
-        self._account = account
-        self._process: subprocess.Popen[bytes] | None = None
-        self._names = itertools.count(1)
 
     def url(self, database: str = "", user: str = "test", password: str = SECRET_QUOTED) -> str:
         return f"mysql://{user}:{password}@127.0.0.1:{self.port}/{database}"
@@ -114,61 +108,16 @@ class MariadbServer:
         self.run(database, f"CREATE USER `{name}`@'127.0.0.1' IDENTIFIED BY '{SECRET}'; {grants}")
         return self.url(database, user=name)
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server was never started"
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start and wait until it answers."""
-        log = self.folder / "log"
+    def command(self) -> list[str | Path]:
         places = (f"--datadir={self.data}", f"--socket={self.socket}", f"--port={self.port}", f"--tmpdir={self.folder}")
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [self._program, *SETTINGS, *places, *self.options],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-                **_as(self._account),
-            )
-        wait_until(self._answers_or_ended, START_SECONDS_MAX, "MariaDB to answer")
-        if self._process.poll() is not None:
-            raise AssertionError(f"MariaDB ended at its start:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+        return [self._program, *SETTINGS, *places, *self.options]
 
-    def _answers_or_ended(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            return True
+    def answers(self) -> bool:
         try:
             self.connect().close()
         except pymysql.err.OperationalError:
             return False
         return True
-
-    def stop(self) -> None:
-        """A clean stop. Also ends a frozen server."""
-        if self._process is not None and self._process.poll() is None:
-            thaw_tree(self.pid)
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
-
-    def kill(self) -> None:
-        """kill -9: the server is gone in the middle of what it did."""
-        if self._process is not None and self._process.poll() is None:
-            kill_tree(self.pid)
-            self._process.wait(20)
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel and never answered."""
-        freeze_tree(self.pid)
-
-    def thaw(self) -> None:
-        thaw_tree(self.pid)
 
 
 def _account() -> Account | None:
@@ -184,22 +133,12 @@ def _account() -> Account | None:
     raise AssertionError("MariaDB does not run as root, and this machine has no account mysql or nobody")
 
 
-def _new_folder(account: Account | None) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="brique-mariadb-"))
-    if account is not None:
-        os.chown(folder, account.uid, account.gid)
-    return folder
-
-
 def _programs() -> tuple[Path, Path]:
     """(mariadbd, mariadb-install-db). Skips the test when they are missing, fails it where CI=true."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     found = [shutil.which(name, path=path) for name in ("mariadbd", "mariadb-install-db")]
     if None in found:
-        reason = f"MariaDB is not installed (try: {_DEBIAN_COMMAND})"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacking(f"MariaDB is not installed (try: {_DEBIAN_COMMAND})")
     return Path(str(found[0])), Path(str(found[1]))
 
 
@@ -207,12 +146,12 @@ def _programs() -> tuple[Path, Path]:
 def new_template() -> Iterator[Template]:
     """A fresh server in data/ of a folder that is gone after the block."""
     (program, installer), account = _programs(), _account()
-    folder = _new_folder(account)
+    folder = new_folder("mariadb", account)
     try:
         subprocess.run(
             [installer, "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db",
              "--auth-root-authentication-method=socket"],
-            check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **_as(account),
+            check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_account(account),
         )  # fmt: skip
         (folder / "first.sql").write_text(" ".join(_FIRST.split("\n")).replace("; ", ";\n"))
         server = MariadbServer(folder, program, account)
@@ -228,7 +167,7 @@ def new_template() -> Iterator[Template]:
 def serving(template: Template) -> Iterator[MariadbServer]:
     """A running copy of `template`, for a block."""
     source, program, account = template
-    folder = _new_folder(account)
+    folder = new_folder("mariadb", account)
     subprocess.run(["cp", "-a", "--sparse=always", source / "data", folder / "data"], check=True)
     server = MariadbServer(folder, program, account)
     try:

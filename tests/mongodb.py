@@ -10,14 +10,9 @@ of these fixtures are. Accounts are asked for: the URL is the superuser's, make 
 
 from __future__ import annotations
 
-import itertools
-import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,24 +21,22 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from brique.demo.processes import freeze_tree, kill_tree, thaw_tree
-from tests.postgres import _die_with_parent, free_port, wait_until
+from tests import servers
+from tests.servers import Server, lacking, wait_until
 
-START_SECONDS_MAX = 60.0
 PROGRAM = Path(sys.executable).with_name("secantusd-py")
 SECRET = "s3cret-of-the-tests"
 
 
-class MongoServer:
+class MongoServer(Server):
     """A running server on its own port of 127.0.0.1. `options` are those of `secantusd-py`."""
 
+    kind = "SecantusDB"
+
     def __init__(self, folder: Path, options: Sequence[str] = ("--sync-on-commit",), *, accounts: bool = False) -> None:
-        self.folder = folder
-        self.port = free_port()
+        super().__init__(folder)
         self.options = list(options)
         self._accounts = accounts
-        self._process: subprocess.Popen[bytes] | None = None
-        self._names = itertools.count(1)
 
     def url(self, database: str = "test", user: str = "root", more: str = "") -> str:
         who = f"{user}:{SECRET}@" if self._accounts else ""
@@ -65,11 +58,6 @@ class MongoServer:
             client.admin.command("createUser", name, pwd=SECRET, roles=[{"role": "read", "db": database}])
         return self.url(database, name)
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server was never started"
-        return self._process.pid
-
     def command(self) -> list[str]:
         data = self.folder / "data"
         return [str(PROGRAM), "--port", str(self.port), "--storage-path", str(data), *self.options]
@@ -84,29 +72,7 @@ class MongoServer:
         self.options.append("--auth")
         self._accounts = True
 
-    def start(self) -> None:
-        """Start and wait until it answers."""
-        with (self.folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(
-                self.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-        self.wait_answering()
-
-    def wait_answering(self) -> None:
-        wait_until(self._answers_or_ended, START_SECONDS_MAX, "the MongoDB server to answer")
-        if self._process is None or self._process.poll() is not None:
-            said = (self.folder / "log").read_text("utf-8", "replace")[-2000:]
-            raise AssertionError(f"the MongoDB server ended at its start:\n{said}")
-
-    def _answers_or_ended(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            return True
+    def answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), 1.0).close()
             with self.client() as client:
@@ -117,32 +83,11 @@ class MongoServer:
             return False
         return True
 
-    def stop(self) -> None:
-        """A clean stop. Also ends a frozen server."""
-        if self._process is not None and self._process.poll() is None:
-            thaw_tree(self.pid)
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
-
-    def kill(self) -> None:
-        """kill -9: the server is gone in the middle of what it did."""
-        if self._process is not None and self._process.poll() is None:
-            kill_tree(self.pid)
-            self._process.wait(20)
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel and never answered."""
-        freeze_tree(self.pid)
-
-    def thaw(self) -> None:
-        thaw_tree(self.pid)
-
 
 class Mongod(MongoServer):
     """MongoDB's own server, as a replica set of one."""
+
+    kind = "MongoDB"
 
     def command(self) -> list[str]:
         data = self.folder / "data"
@@ -163,18 +108,10 @@ class Mongod(MongoServer):
         """Without accounts: a replica set with accounts needs a key file."""
 
 
-def _is_missing(what: str, is_there: bool) -> None:
-    if is_there:
-        return
-    reason = f"{what} is not installed (try: pip install secantusdb)"
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def serve(server: MongoServer) -> Iterator[MongoServer]:
     """Run a server for a block; its folder goes with it."""
-    _is_missing("SecantusDB", PROGRAM.exists())
+    if not PROGRAM.exists():
+        lacking("SecantusDB is not installed (try: pip install secantusdb)")
     try:
         yield server
     finally:
@@ -183,7 +120,7 @@ def serve(server: MongoServer) -> Iterator[MongoServer]:
 
 
 def new_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="brique-mongodb-"))
+    return servers.new_folder("mongodb")
 
 
 @pytest.fixture(scope="session", params=["secantus", "mongod"])

@@ -13,7 +13,7 @@ from brique.backends.mysql import MysqlBackend
 from brique.schema import TableSpec
 from brique.schema.infer import infer
 from tests.mariadb import MariadbServer
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 Make = Callable[..., MysqlBackend]
 PROCEDURES = """

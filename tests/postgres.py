@@ -11,34 +11,20 @@ Roles: the URL is the superuser's; make lesser ones with `make_role`.
 
 from __future__ import annotations
 
-import ctypes
-import itertools
-import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from brique.demo.processes import (
-    Account,
-    find_programs,
-    freeze_tree,
-    kill_tree,
-    thaw_tree,
-    unprivileged_account,
-)
+from brique.demo.processes import Account, find_programs, unprivileged_account
 from brique.errors import BadConfiguration
+from tests.servers import Server, as_account, lacking, new_folder
+from tests.servers import wait_until as wait_until
 
-START_SECONDS_MAX = 60.0
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 fsync = off
@@ -51,39 +37,16 @@ timezone = 'UTC'
 """
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look every 10 ms until `condition()` holds; fail the test after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds:g} s in vain for: {what}")
-        time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGINT (a fast stop) when the test process dies, so that a killed test run leaves no server."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, int(signal.SIGINT), 0, 0, 0)
-
-
-class PostgresServer:
+class PostgresServer(Server):
     """A running PostgreSQL on its own port of 127.0.0.1 and a socket in its folder; superuser `test`, no password."""
 
+    kind = "PostgreSQL"
+    stopping = signal.SIGINT  # a fast stop: it does not wait for connections
+
     def __init__(self, folder: Path, programs: Path, account: Account | None) -> None:
-        self.folder = folder
+        super().__init__(folder, account)
         self.data = folder / "data"
-        self.port = free_port()
         self._programs = programs
-        self._account = account
-        self._process: subprocess.Popen[bytes] | None = None
-        self._names = itertools.count(1)
 
     def url(self, database: str = "postgres", user: str = "test", password: str = "") -> str:
         secret = f":{password}" if password else ""
@@ -107,71 +70,15 @@ class PostgresServer:
                 connection.execute(grants.encode())
         return self.url(database, user=name)
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server was never started"
-        return self._process.pid
+    def command(self) -> list[str | Path]:
+        return [self._programs / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.folder]
 
-    def start(self) -> None:
-        """Start and wait until it answers."""
-        log = self.folder / "log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.folder],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-                **_as(self._account),
-            )
-        wait_until(self._answers_or_ended, START_SECONDS_MAX, "PostgreSQL to answer")
-        if self._process.poll() is not None:
-            raise AssertionError(f"PostgreSQL ended at its start:\n{log.read_text('utf-8', 'replace')[-2000:]}")
-
-    def _answers_or_ended(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            return True
+    def answers(self) -> bool:
         try:
             psycopg.connect(self.url(), connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
-
-    def stop(self) -> None:
-        """A fast stop: connections are cut, the data are whole. Also ends a frozen server."""
-        if self._process is not None and self._process.poll() is None:
-            thaw_tree(self.pid)
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
-
-    def kill(self) -> None:
-        """kill -9 of every process: the server is gone in the middle of what it did."""
-        if self._process is not None and self._process.poll() is None:
-            kill_tree(self.pid)
-            self._process.wait(20)
-
-    def freeze(self) -> None:
-        """SIGSTOP of every process: connections are accepted by the kernel and never answered."""
-        freeze_tree(self.pid)
-
-    def thaw(self) -> None:
-        thaw_tree(self.pid)
-
-
-def _as(account: Account | None) -> dict[str, Any]:
-    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
-
-
-def _new_folder(account: Account | None) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="brique-postgres-"))
-    if account is not None:
-        os.chown(folder, account.uid, account.gid)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -180,17 +87,14 @@ def postgres_template() -> Iterator[tuple[Path, Path, Account | None]]:
     try:
         programs, account = find_programs(), unprivileged_account()
     except BadConfiguration as fault:
-        reason = f"{fault.message} (try: {fault.try_this})"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = _new_folder(account)
+        lacking(f"{fault.message} (try: {fault.try_this})")
+    folder = new_folder("postgres", account)
     subprocess.run(
         [programs / "initdb", "-D", folder / "data", "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
         check=True,
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        **_as(account),
+        **as_account(account),
     )
     with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as settings:
         settings.write(SETTINGS)
@@ -200,7 +104,7 @@ def postgres_template() -> Iterator[tuple[Path, Path, Account | None]]:
 
 def _serve(template: tuple[Path, Path, Account | None]) -> Iterator[PostgresServer]:
     source, programs, account = template
-    folder = _new_folder(account)
+    folder = new_folder("postgres", account)
     subprocess.run(["cp", "-a", source / "data", folder / "data"], check=True)
     server = PostgresServer(folder, programs, account)
     try:

@@ -44,7 +44,8 @@ from brique.schema import DECODERS, Kind, State
 from brique.store import Rows
 from tests.mariadb import MariadbServer
 from tests.mongodb import MongoServer
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 from tests.shop import make_shop
 from tests.test_architecture import GROUND, ROOMS
 

@@ -6,6 +6,14 @@ import re
 
 from brique.errors import BackendAway, BackendRefused
 
+SLOW = "{backend}: no answer within {seconds:g} s."
+ABORTED = "{backend}: the call was given up."
+LOST = "{backend}: the connection was lost: {reason}"
+NOT_NOW = "{backend}: not now: {reason}"
+CLOSED = "{backend}: it is closed."
+NO_CONNECTION = "{backend}: no connection within {seconds:g} s."
+SAYS = "The database says: {reason}"
+
 READ_ONLY_VIEW = "It is a view: its rows are made from other tables."
 READ_ONLY_NO_KEY = "It has no key, so that a row cannot be told apart."
 READ_ONLY_RIGHTS = "The account that brique uses may not write here."

@@ -17,7 +17,7 @@ from brique.clock import SystemClock, stamp
 from brique.schema import Change, Command, State, encode_command
 from brique.settings import Settings
 from brique.store import Reader, StoredCommand
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 QUICK = {
     "backend_timeout_seconds": 1.0,

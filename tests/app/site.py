@@ -14,7 +14,7 @@ from brique import Inline, Intranet
 from brique.settings import Settings
 from brique.store import StoredCommand
 from tests.app.backbone import QUICK
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 TOKEN = "only-for-this-test"
 SECONDS = 30.0

@@ -17,7 +17,7 @@ from brique import Bearer, Http, Inline, Intranet, Resource, Table, WriteDb, col
 from brique.schema import State
 from tests.app.site import TOKEN, running
 from tests.backends.api_server import api_server
-from tests.postgres import wait_until
+from tests.servers import wait_until
 from tests.shop import make_shop
 
 SECONDS = 30.0

@@ -26,7 +26,8 @@ from brique.settings import Settings
 from tests.app.site import SECONDS, Running, running
 from tests.backends.smtp_server import Server, mail_server
 from tests.pages.writing import fields, hidden
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 
 SCHEMA = """
 CREATE TABLE counter (id int PRIMARY KEY, name text NOT NULL, n int NOT NULL CHECK (n < 100));

@@ -16,7 +16,8 @@ from brique import Intranet, Table, WriteDb, column, key, old_date, ref
 from brique.schema import State
 from tests.app.site import running
 from tests.backends.smtp_server import Server, mail_server
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 from tests.shop import make_shop
 
 SECONDS = 30.0

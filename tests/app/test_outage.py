@@ -11,7 +11,8 @@ import pytest
 
 from brique.errors import BadConfiguration
 from tests.app.backbone import Backbone, Change, State
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 
 SCHEMA = """
 CREATE TABLE item(code text PRIMARY KEY, name text NOT NULL, stock integer CHECK (stock >= 0));

@@ -11,7 +11,7 @@ import pytest
 from tests.app.backbone import Backbone, Change, State
 from tests.mariadb import MariadbServer
 from tests.mysql import database_of
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 SCHEMA = """
 CREATE TABLE item(code VARCHAR(9) PRIMARY KEY, name VARCHAR(40) NOT NULL, stock INT CHECK (stock >= 0));

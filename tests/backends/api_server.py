@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 TOKEN = "s3cret-token"
 ROWS = [

@@ -14,7 +14,7 @@ from brique.backends import BATCH_ROWS, MARKER, Backend, Rung
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import Change, Kind, Row, TableSpec
 from brique.schema.infer import infer
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 NUMBERED = "{numbered}"
 TABLES = """

@@ -24,7 +24,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 USER, PASSWORD = "intranet", "p@ss:word/1"
 

@@ -21,7 +21,7 @@ from brique.errors import BackendAway, BackendRefused, BadConfiguration
 from brique.schema import Effect, Kind, Table, TableSpec, column, key, specs_of
 from brique.schema.declare import BackendSpec
 from tests.backends.api_server import ROWS, TOKEN, Server, api_server
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 CRM = BackendSpec("crm", "https://crm.example/v1")
 

@@ -24,7 +24,7 @@ from brique.backends.mail.relay import relay_of
 from brique.errors import BackendAway, BackendRefused, BadConfiguration, BadInput
 from brique.schema import Effect, Row
 from tests.backends.smtp_server import PASSWORD, USER, Server, mail_server
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 SENDER = "Intranet <intranet@example.org>"
 TAG = Tag("stream-1", 7, "01ABCDEFGH12345678")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,6 @@ from brique.schema.infer import infer
 from tests.backends.contract import BackendContract, World
 from tests.backends.mongo_world import MongoWorld, fill
 from tests.mongodb import SECRET, MongoServer
-from tests.postgres import wait_until
 
 
 def database_of(url: str) -> str:
@@ -494,120 +492,7 @@ def freezing_answers(server: MongoServer, command: str, attempt: int) -> Iterato
             client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
-# a server that stops and freezes
-
-
-def test_a_frozen_server_is_away_in_time_whatever_is_asked(own_mongodb: MongoServer) -> None:
-    with own_mongodb.client() as client:
-        client.shop.t.insert_many([{"_id": i, "x": "x" * 500} for i in range(20_000)])
-    url = own_mongodb.url("shop")
-    backend = MongoBackend("erp", url, timeout=1.0, connect_timeout=0.5, read_timeout=1.0)
-    fresh = MongoBackend("erp", url, timeout=0.5, connect_timeout=0.5)
-    spec = specs_of(MongoBackend("erp", url))["t"]
-    backend.prepare(True)
-
-    def timed(call: Callable[[], object]) -> float:
-        began = time.monotonic()
-        with pytest.raises(BackendAway):
-            call()
-        return time.monotonic() - began
-
-    def write() -> None:
-        with backend.session() as session:
-            own_mongodb.freeze()
-            session.insert(spec, {"id": -1})
-
-    def commit() -> None:
-        with backend.session() as session:
-            session.insert(spec, {"id": -2})
-            own_mongodb.freeze()
-
-    def read() -> None:
-        with backend.snapshot() as snapshot:
-            for _ in snapshot.read(spec):
-                own_mongodb.freeze()
-
-    took = [timed(write)]
-    took += [timed(lambda: backend.ping(0.5)), timed(lambda: backend.fetch(spec, ["1"]))]
-    took += [timed(lambda: backend.fingerprint([spec])), timed(lambda: fresh.ping(0.5))]
-    own_mongodb.thaw()
-    assert eventually(lambda: backend.fetch(spec, ["1"]))
-    took.append(timed(read))
-    own_mongodb.thaw()
-    assert eventually(lambda: backend.fetch(spec, ["1"]))
-    with pytest.raises(BackendAway) as caught:
-        commit()
-    assert caught.value.facts["at_commit"] is True
-    own_mongodb.thaw()
-    assert max(took) < 3.0, took
-    assert eventually(lambda: backend.prepare(True).rung is Rung.WATERMARK)
-    backend.close()
-    fresh.close()
-
-
-def eventually(work: Callable[[], Any]) -> Any:
-    """What `work` says once the backend answers again."""
-    answers: list[Any] = []
-
-    def is_there() -> bool:
-        try:
-            answers.append(work())
-        except BackendAway:
-            return False
-        return bool(answers[-1])
-
-    wait_until(is_there, 20, "the backend to answer again")
-    return answers[-1]
-
-
-def test_abort_gets_a_thread_out_of_a_frozen_server_and_of_a_connection_attempt(own_mongodb: MongoServer) -> None:
-    with own_mongodb.client() as client:
-        client.shop.t.insert_one({"_id": 1})
-    opened = MongoBackend("erp", own_mongodb.url("shop"), timeout=60, connect_timeout=60)
-    spec = specs_of(opened)["t"]
-    opened.fetch(spec, ["1"])
-    fresh = MongoBackend("erp", own_mongodb.url("shop"), timeout=60, connect_timeout=60)
-    own_mongodb.freeze()
-    for backend in (opened, fresh):
-        faults: list[str] = []
-
-        def ask(backend: MongoBackend = backend, faults: list[str] = faults) -> None:
-            try:
-                backend.fetch(spec, ["1"])
-            except BackendAway as fault:
-                faults.append(fault.message)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        began = time.monotonic()
-        while thread.is_alive() and time.monotonic() - began < 10:
-            backend.abort()
-            thread.join(0.05)
-        assert faults == ["erp: the call was given up."]
-    own_mongodb.thaw()
-    opened.close()
-    fresh.close()
-
-
-def test_a_killed_server_is_away_at_once_and_then_back(own_mongodb: MongoServer) -> None:
-    with own_mongodb.client() as client:
-        client.shop.t.insert_one({"_id": 1})
-    backend = MongoBackend("erp", own_mongodb.url("shop"), timeout=2.0)
-    spec = specs_of(backend)["t"]
-    first = backend.fingerprint([spec])
-    own_mongodb.kill()
-    began = time.monotonic()
-    for _ in range(3):
-        with pytest.raises(BackendAway):
-            backend.ping(1.0)
-    assert time.monotonic() - began < 2.0, "a closed port is no reason to wait"
-    with pytest.raises(BackendAway):
-        backend.fetch(spec, ["1"])
-    own_mongodb.start()
-    backend.ping(5.0)
-    assert backend.fetch(spec, ["1"])
-    assert backend.fingerprint([spec]) != first, "after a restart nothing is certain"
-    backend.close()
+# what outages.py does not have: this server alone can do it
 
 
 def test_a_connection_lost_at_commit_leaves_the_outcome_open(own_mongodb: MongoServer) -> None:
@@ -667,16 +552,6 @@ def test_two_replayers_cannot_both_move_the_mark(make: Make, mongodb: MongoServe
         raise BackendAway("over")
     assert backend.watermark("main") == 0
     other.close()
-
-
-def test_threads_are_gone_after_close(mongodb: MongoServer) -> None:
-    before = threading.active_count()
-    for _ in range(3):
-        backend = MongoBackend("erp", mongodb.url("none"))
-        backend.prepare(False)
-        backend.fingerprint([])
-        backend.close()
-    wait_until(lambda: threading.active_count() <= before, 20, "the threads to end")
 
 
 def test_a_server_that_was_started_anew_between_two_calls_is_noticed(own_mongodb: MongoServer) -> None:

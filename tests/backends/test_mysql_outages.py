@@ -1,21 +1,17 @@
-"""MariaDB that stops, freezes, or ends connections; and how its address is read."""
+"""MariaDB that ends connections, beside what every backend promises (`outages.py`); and how its address is read."""
 
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from brique.backends import Rung
 from brique.backends.mysql import MysqlBackend
 from brique.errors import BackendAway, BackendRefused, BadConfiguration
 from tests.mariadb import SECRET, MariadbServer
-from tests.mysql import PROCEDURES, Make, database_of, place_of, rows_of, specs_of
-from tests.postgres import wait_until
+from tests.mysql import PROCEDURES, Make, place_of, rows_of, specs_of
 
 
 def kill(server: MariadbServer, backend: MysqlBackend, which: str = "") -> None:
@@ -44,19 +40,6 @@ def test_a_connection_killed_in_a_session_undoes_it_and_the_next_goes_on(
     assert caught.value.facts["at_commit"] is True
     with backend.session() as session:
         session.insert(spec, {"id": 1})
-
-
-def test_idle_connections_that_the_server_closed_are_opened_unnoticed(mysql: Make, mariadb: MariadbServer) -> None:
-    backend = mysql("CREATE TABLE t (id INT PRIMARY KEY)")
-    spec = specs_of(backend)["t"]
-    left = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE db = '{place_of(backend)}'"
-    for _ in range(3):
-        with backend.session():
-            pass
-        backend.fetch(spec, ["1"])
-        rows_of(backend, spec)
-        kill(mariadb, backend)
-        wait_until(lambda: mariadb.run("", left) == [(0,)], 20, "the connections to be gone")
 
 
 def test_a_snapshot_whose_connection_is_gone_does_not_go_on_on_another_one(mysql: Make, mariadb: MariadbServer) -> None:
@@ -102,100 +85,6 @@ def test_a_statement_that_takes_too_long_is_away(mysql: Make) -> None:
     with pytest.raises(BackendAway, match="no answer"), backend.session() as session:
         session.update(spec, (1,), {"x": 1}, {"x": 2})
     assert time.monotonic() - began < 5
-
-
-def test_a_frozen_server_is_away_in_time_whatever_is_asked(own_mariadb: MariadbServer) -> None:
-    url = own_mariadb.make_database(
-        script="CREATE TABLE t (id INT PRIMARY KEY, x TEXT); "
-        "INSERT INTO t SELECT seq, REPEAT('x', 500) FROM seq_1_to_50000"
-    )
-    backend = MysqlBackend("erp", url, timeout=1.0, connect_timeout=1.0, read_timeout=1.0)
-    fresh = MysqlBackend("erp", url, timeout=1.0, connect_timeout=1.0)
-    spec = specs_of(backend)["t"]
-    backend.prepare(True)
-
-    def timed(call: Callable[[], object]) -> float:
-        began = time.monotonic()
-        with pytest.raises(BackendAway):
-            call()
-        return time.monotonic() - began
-
-    def write() -> None:
-        with backend.session() as session:
-            own_mariadb.freeze()
-            session.insert(spec, {"id": 0})
-
-    def commit() -> None:
-        with backend.session() as session:
-            session.insert(spec, {"id": -1})
-            own_mariadb.freeze()
-
-    def read() -> None:
-        with backend.snapshot() as snapshot:
-            for _ in snapshot.read(spec):
-                own_mariadb.freeze()
-
-    took = [timed(write)]
-    took += [timed(lambda: backend.ping(0.5)), timed(lambda: backend.fetch(spec, ["1"]))]
-    took += [timed(backend.catalogue), timed(lambda: backend.fingerprint([spec])), timed(lambda: fresh.ping(0.5))]
-    own_mariadb.thaw()
-    backend.fetch(spec, ["1"])
-    took.append(timed(read))
-    own_mariadb.thaw()
-    backend.fetch(spec, ["1"])
-    with pytest.raises(BackendAway) as caught:
-        commit()
-    assert caught.value.facts["at_commit"] is True
-    own_mariadb.thaw()
-    assert max(took) < 4.0, took
-    assert backend.fetch(spec, ["1"]) and backend.prepare(True).rung is Rung.WATERMARK
-    backend.close()
-    fresh.close()
-
-
-def test_abort_gets_a_thread_out_of_a_frozen_server_and_of_a_connection_attempt(own_mariadb: MariadbServer) -> None:
-    url = own_mariadb.make_database(script="CREATE TABLE t (id INT PRIMARY KEY)")
-    opened = MysqlBackend("erp", url, timeout=60, connect_timeout=60)
-    spec = specs_of(opened)["t"]
-    opened.fetch(spec, ["1"])
-    fresh = MysqlBackend("erp", url, timeout=60, connect_timeout=60)
-    own_mariadb.freeze()
-    for backend in (opened, fresh):
-        faults: list[str] = []
-
-        def ask(backend: MysqlBackend = backend, faults: list[str] = faults) -> None:
-            try:
-                backend.fetch(spec, ["1"])
-            except BackendAway as fault:
-                faults.append(fault.message)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        began = time.monotonic()
-        while thread.is_alive() and time.monotonic() - began < 10:
-            backend.abort()
-            thread.join(0.05)
-        assert faults == ["erp: the call was given up."]
-    own_mariadb.thaw()
-    opened.close()
-    fresh.close()
-
-
-def test_a_stopped_server_is_away_and_then_back(own_mariadb: MariadbServer) -> None:
-    url = own_mariadb.make_database(script="CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)")
-    backend = MysqlBackend("erp", url, timeout=5.0)
-    spec = specs_of(backend)["t"]
-    first = backend.fingerprint([spec])
-    for end in (own_mariadb.stop, own_mariadb.kill):
-        end()
-        with pytest.raises(BackendAway):
-            backend.ping(1.0)
-        with pytest.raises(BackendAway):
-            backend.fetch(spec, ["1"])
-        own_mariadb.start()
-        assert backend.fetch(spec, ["1"])
-        assert backend.fingerprint([spec]) != first, "after a restart nothing is certain"
-    backend.close()
 
 
 # the address
@@ -263,17 +152,3 @@ def test_a_password_never_stands_in_a_message(mariadb: MariadbServer) -> None:
         assert "s3cret" not in away.value.message and SECRET not in away.value.message
         assert "s3cret" not in repr(backend._address)
         backend.close()
-
-
-def test_threads_and_connections_are_gone_after_close(mariadb: MariadbServer) -> None:
-    url = mariadb.make_database(script="CREATE TABLE t (id INT PRIMARY KEY)")
-    threads = threading.active_count()
-    for _ in range(5):
-        backend = MysqlBackend("erp", url)
-        specs_of(backend)
-        with backend.session():
-            pass
-        backend.close()
-    assert threading.active_count() <= threads
-    left = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE db = '{database_of(url)}'"
-    wait_until(lambda: mariadb.run("", left) == [(0,)], 20, "the connections to be gone")

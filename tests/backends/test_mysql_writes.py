@@ -13,7 +13,7 @@ from brique.errors import BackendAway, BackendRefused
 from brique.schema import Change, Effect
 from tests.mariadb import MariadbServer
 from tests.mysql import PROCEDURES, Make, database_of, place_of, rows_of, specs_of
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 _numbers = itertools.count(1)
 

@@ -8,8 +8,6 @@ import resource
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -28,7 +26,7 @@ from brique.schema.infer import infer
 from tests.backends.contract import TABLES, BackendContract, World
 from tests.backends.test_postgresql import NUMBERED, locked, reader_of, run_on
 from tests.mariadb import MariadbServer
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
 
 DRIVERS = Path("/usr/lib/x86_64-linux-gnu/odbc")
 PSQLODBC = DRIVERS / "psqlodbcw.so"
@@ -372,138 +370,8 @@ def test_connections_cut_by_the_server_are_opened_again(make: Make) -> None:
         session.insert(spec, {"id": 3})
         run_past(backend, cut)
     assert caught.value.facts["at_commit"] is True
-    wait_until(lambda: answers(backend), 5, "the backend to answer")
     with backend.session() as session:
         session.insert(spec, {"id": 4})
-
-
-def answers(backend: Backend) -> bool:
-    try:
-        backend.ping(2)
-    except BackendAway:
-        return False
-    return True
-
-
-def test_a_frozen_server_is_away_in_time_whatever_is_asked(own_postgres: PostgresServer) -> None:
-    need(PSQLODBC)
-    url = odbc_url(own_postgres.make_database(
-        script="CREATE TABLE t (id int PRIMARY KEY, x text);"
-        "INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 50000) i"
-    ))  # fmt: skip
-    backend = OdbcBackend("erp", url, timeout=0.8, connect_timeout=0.8, read_timeout=0.8)
-    fresh = OdbcBackend("erp", url, timeout=0.8, connect_timeout=0.8)
-    spec = specs_of(backend)["t"]
-    backend.prepare(True)
-
-    def timed(call: Callable[[], object]) -> float:
-        began = time.monotonic()
-        with pytest.raises(BackendAway):
-            call()
-        return time.monotonic() - began
-
-    def write() -> None:
-        with backend.session() as session:
-            own_postgres.freeze()
-            session.insert(spec, {"id": 0})
-
-    def commit() -> None:
-        with backend.session() as session:
-            session.insert(spec, {"id": -1})
-            own_postgres.freeze()
-
-    def read(by_rows: bool) -> None:
-        backend._by_rows = {"t"} if by_rows else set()
-        with backend.snapshot() as snapshot:
-            for _ in snapshot.read(spec):
-                own_postgres.freeze()
-
-    def thawed() -> None:
-        own_postgres.thaw()
-        wait_until(lambda: answers(backend), 10, "the thawed server to answer")
-
-    took = {"write": timed(write)}
-    took["ping"] = timed(lambda: backend.ping(0.5))
-    took["fetch"] = timed(lambda: backend.fetch(spec, ["1"]))
-    took["catalogue"] = timed(backend.catalogue)
-    took["fingerprint"] = timed(lambda: backend.fingerprint([spec]))
-    took["connect"] = timed(lambda: fresh.ping(0.5))
-    thawed()
-    took["bulk"] = timed(lambda: read(False))
-    thawed()
-    took["rows"] = timed(lambda: read(True))
-    thawed()
-    with pytest.raises(BackendAway) as caught:
-        commit()
-    assert caught.value.facts["at_commit"] is True
-    thawed()
-    assert max(took.values()) < 4.0, took
-    assert backend.fetch(spec, ["1"]) and backend.prepare(True).rung is Rung.WATERMARK
-    backend.close()
-    fresh.close()
-
-
-def test_abort_gets_a_thread_out_of_a_frozen_server_and_of_a_connection_attempt(own_postgres: PostgresServer) -> None:
-    need(PSQLODBC)
-    url = odbc_url(own_postgres.make_database(script="CREATE TABLE t (id int PRIMARY KEY)"))
-    opened = OdbcBackend("erp", url, timeout=60, connect_timeout=60)
-    spec = specs_of(opened)["t"]
-    opened.fetch(spec, ["1"])
-    fresh = OdbcBackend("erp", url, timeout=60, connect_timeout=60)
-    own_postgres.freeze()
-    for backend in (opened, fresh):
-        faults: list[str] = []
-
-        def ask(backend: OdbcBackend = backend, faults: list[str] = faults) -> None:
-            try:
-                backend.fetch(spec, ["1"])
-            except BackendAway as fault:
-                faults.append(fault.message)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        began = time.monotonic()
-        while thread.is_alive() and time.monotonic() - began < 10:
-            backend.abort()
-            thread.join(0.05)
-        assert faults == ["erp: the call was given up."]
-    own_postgres.thaw()
-    opened.close()
-    fresh.close()
-
-
-def test_a_killed_server_is_away_and_then_back(own_postgres: PostgresServer) -> None:
-    need(PSQLODBC)
-    url = odbc_url(own_postgres.make_database(script="CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)"))
-    backend = OdbcBackend("erp", url, timeout=2.0)
-    spec = specs_of(backend)["t"]
-    first = backend.fingerprint([spec])
-    with pytest.raises(BackendAway), backend.session() as session:
-        session.insert(spec, {"id": 2})
-        own_postgres.kill()
-        session.insert(spec, {"id": 3})
-    with pytest.raises(BackendAway):
-        backend.fetch(spec, ["1"])
-    own_postgres.start()
-    wait_until(lambda: answers(backend), 10, "the backend to answer")
-    assert list(backend.fetch(spec, ["1", "2", "3"])) == ["1"]
-    assert backend.fingerprint([spec]) != first
-    backend.close()
-
-
-def test_threads_and_sockets_are_gone_after_close(postgres: PostgresServer) -> None:
-    need(PSQLODBC)
-    url = odbc_url(postgres.make_database(script="CREATE TABLE t (id int PRIMARY KEY)"))
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    for _ in range(5):
-        backend = OdbcBackend("erp", url)
-        (spec,) = specs_of(backend).values()
-        rows_of(backend, spec)
-        with backend.session():
-            pass
-        backend.close()
-    wait_until(lambda: threading.active_count() <= threads, 5, "the threads to end")
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= files + 1, 5, "the sockets to be closed")
 
 
 def test_kinds_and_measures_are_those_of_the_source(make: Make) -> None:

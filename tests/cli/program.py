@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 PROGRAM = Path(sys.executable).parent / "brique"
 START_SECONDS_MAX = 60.0

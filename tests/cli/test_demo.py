@@ -13,7 +13,7 @@ import pytest
 
 from brique.demo import Demo
 from tests.cli.program import Running, Said, assert_told, brique, running
-from tests.postgres import free_port, wait_until
+from tests.servers import free_port, wait_until
 
 TOKEN = "a-token-for-this-run"
 QUICK = {"BRIQUE_BACKEND_TIMEOUT_SECONDS": "1.5", "BRIQUE_PROBE_SECONDS_MIN": "0.1", "BRIQUE_PROBE_SECONDS_MAX": "0.5"}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import Running, assert_told, brique, is_alive, running
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 from tests.shop import make_shop
 
 TOKEN = "a-token-for-this-run"

@@ -20,7 +20,8 @@ from brique.demo import ACTIONS, Demo, DemoServer, Made
 from brique.demo import processes as system
 from brique.demo.server import answers
 from brique.errors import BackendAway, BackendRefused, BadConfiguration, BadInput, Busy, NotFound
-from tests.postgres import PostgresServer, free_port, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import free_port, wait_until
 
 TODAY = date(2026, 11, 20)
 LINES = 2_000

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from tests.postgres import free_port, wait_until
+from tests.servers import free_port, wait_until
 
 TOKEN = "a-token-for-the-tests-of-this-run"
 PASSWORD = "correct horse battery staple"

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.end_to_end.running import Running, brique_up, browser, sign_up
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 
 SCHEMA = """
 CREATE TABLE customers(code text PRIMARY KEY, name text NOT NULL, city text);

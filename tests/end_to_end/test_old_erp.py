@@ -39,7 +39,8 @@ from tests.app.backbone import QUICK
 from tests.backends.old_erp import CUSTOMERS, ORDERS, script
 from tests.backends.test_odbc import PSQLODBC, need, odbc_url
 from tests.backends.test_postgresql import run_on
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
+from tests.servers import wait_until
 
 
 def erp_url(url: str) -> str:

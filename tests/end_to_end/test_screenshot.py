@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 from brique.demo import Demo
 from tests.cli.program import Running, brique, running
 from tests.end_to_end.running import PASSWORD, browser
-from tests.postgres import free_port, wait_until
+from tests.servers import free_port, wait_until
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 BYTES_MAX = 200_000

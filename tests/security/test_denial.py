@@ -22,7 +22,7 @@ from brique.errors import BackendAway, BadConfiguration, BriqueError
 from brique.schema import infer
 from brique.settings import Settings
 from tests.end_to_end.running import brique_up
-from tests.postgres import wait_until
+from tests.servers import wait_until
 
 TYPES = (
     '<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'

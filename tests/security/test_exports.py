@@ -20,9 +20,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.postgres import wait_until
 from tests.security.nasty import VALUES
 from tests.security.world import World
+from tests.servers import wait_until
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 TABLES = ("wide", "sale", "constructor", "script_zqx_7_script")

@@ -18,9 +18,10 @@ import pytest
 from brique.backends import redact
 from brique.http import Accounts
 from tests.end_to_end.running import TOKEN, Running, brique_up, browser, sign_up
-from tests.postgres import PostgresServer, wait_until
+from tests.postgres import PostgresServer
 from tests.security.nasty import make_nasty
 from tests.security.world import PASSWORD
+from tests.servers import wait_until
 
 SECRET = "s3cr3t-Pa55-of-the-ERP"
 ADDRESSES = (

@@ -18,8 +18,8 @@ from brique.http.routes import Table as RouteTable
 from brique.schema import TableSpec
 from brique.settings import Settings
 from brique.views import Chart, Figure, ShortList
-from tests.postgres import wait_until
 from tests.security.nasty import MARK, MARKUP, make_nasty
+from tests.servers import wait_until
 
 ROLES: tuple[Role, ...] = ("read", "write", "admin")
 PASSWORD = "cheval agrafe pile"

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import ABORTED, CLOSED, LOST, NOT_NOW, SLOW, away, refused
 from brique.backends.http.declare import Http, origin_of
 from brique.backends.http.values import told
 from brique.backends.watchdog import Watchdog
@@ -30,11 +30,6 @@ try:
 except ImportError as fault:  # pragma: no cover - tests install every extra
     raise MissingExtra("httpx is not installed", try_this='pip install "brique[http]"') from fault
 
-LOST = "{backend}: the connection was lost: {reason}"
-SLOW = "{backend}: no answer within {seconds:g} s."
-ABORTED = "{backend}: the call was given up."
-CLOSED = "{backend}: it is closed."
-NOT_NOW = "{backend}: not now: {reason}"
 ASKED_TO_WAIT = "{backend}: it asked to be left alone for {seconds:.0f} s."
 TOO_LONG = "{backend}: the answer has more than {limit} bytes."
 ELSEWHERE = "{backend}: it leads to another place, {origin}, which is not allowed (also=...)."

@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import NOT_NOW, away, refused
 from brique.backends.http.declare import Http, Resource
-from brique.backends.http.line import NOT_NOW, Answer, Line
+from brique.backends.http.line import Answer, Line
 from brique.backends.http.values import at, body_of, parse, row_of, store, told
 from brique.backends.protocol import Applied, Tag
 from brique.errors import BackendAway

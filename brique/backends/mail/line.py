@@ -15,18 +15,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import ABORTED, CLOSED, LOST, NOT_NOW, SLOW, away, refused
 from brique.backends.mail.message import Mail
 from brique.backends.mail.relay import Relay
 from brique.backends.watchdog import Watchdog
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import Row
 
-LOST = "{backend}: the connection was lost: {reason}"
-NOT_NOW = "{backend}: not now: {reason}"
-SLOW = "{backend}: no answer within {seconds:g} s."
-ABORTED = "{backend}: the call was given up."
-CLOSED = "{backend}: it is closed."
 NO_TLS = "{backend}: the server offers no encryption, and a login is never sent without. (?tls=no in its address)"
 BAD_LOGIN = "{backend}: the server does not take the login: {reason}"
 SAYS = "The mail server says: {reason}"

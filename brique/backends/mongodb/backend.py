@@ -18,10 +18,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from brique.backends.faults import away, redact, refused
+from brique.backends.faults import LOST, away, redact, refused
 from brique.backends.mongodb.catalogue import Collection, collections, decoded, describe, fickle_views
 from brique.backends.mongodb.documents import Documents, value_at
-from brique.backends.mongodb.faults import LOST, NO_TRANSACTIONS
+from brique.backends.mongodb.faults import NO_TRANSACTIONS
 from brique.backends.mongodb.guard import SingleSession
 from brique.backends.mongodb.leftovers import Leftovers
 from brique.backends.mongodb.line import Client, Line, knock

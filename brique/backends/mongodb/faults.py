@@ -9,16 +9,10 @@ from typing import Any
 from bson.errors import BSONError
 from pymongo import errors
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, NOT_NOW, SAYS, SLOW, away, refused
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import TableSpec
 
-SLOW = "{backend}: no answer within {seconds:g} s."
-ABORTED = "{backend}: the call was given up."
-LOST = "{backend}: the connection was lost: {reason}"
-NOT_NOW = "{backend}: not now: {reason}"
-CLOSED = "{backend}: it is closed."
-SAYS = "The database says: {reason}"
 EMPTY = "{columns} must not be empty."
 SAME = "There is already a row with the same {columns}."
 RULE = "The database's rule {rule} says no."

@@ -19,9 +19,9 @@ from typing import Any
 
 from bson.int64 import Int64
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import NOT_NOW, away, refused
 from brique.backends.mongodb.documents import Document, Documents
-from brique.backends.mongodb.faults import NOT_NOW, name_columns
+from brique.backends.mongodb.faults import name_columns
 from brique.backends.mongodb.line import Client
 from brique.backends.mongodb.session import CHANGED, KEY_STAYS, BaseSession, Place, is_duplicate
 from brique.backends.protocol import MARKER, Applied, Tag

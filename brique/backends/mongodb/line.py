@@ -19,8 +19,8 @@ from bson.errors import BSONError
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from brique.backends.faults import away
-from brique.backends.mongodb.faults import ABORTED, CLOSED, LOST, SLOW, explain, is_broken
+from brique.backends.faults import ABORTED, CLOSED, LOST, SLOW, away
+from brique.backends.mongodb.faults import explain, is_broken
 from brique.errors import BackendAway, BackendRefused
 
 Client = MongoClient[dict[str, Any]]

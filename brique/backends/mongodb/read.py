@@ -9,8 +9,7 @@ from typing import Any
 import bson
 from pymongo.client_session import ClientSession
 
-from brique.backends.faults import away, refused
-from brique.backends.mongodb.faults import LOST
+from brique.backends.faults import LOST, away, refused
 from brique.backends.mongodb.line import Answer, Client
 from brique.backends.mongodb.session import Place
 from brique.backends.mongodb.values import CODEC

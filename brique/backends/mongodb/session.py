@@ -17,9 +17,9 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, NOT_NOW, away, refused
 from brique.backends.mongodb.documents import Document, Documents, Path
-from brique.backends.mongodb.faults import LOST, NOT_NOW, UNDONE, name_columns
+from brique.backends.mongodb.faults import UNDONE, name_columns
 from brique.backends.mongodb.line import Answer, Client, Line
 from brique.backends.protocol import MARKER, Applied, Tag
 from brique.errors import BackendAway, BackendRefused

@@ -22,8 +22,8 @@ import pymysql
 from brique.backends.faults import refused
 from brique.backends.mysql.address import parse
 from brique.backends.mysql.catalogue import describe, of, qualified, tables_of
-from brique.backends.mysql.faults import DEADLOCK, NO_TABLE, READ_ONLY, number_of
-from brique.backends.mysql.line import Connected, Line
+from brique.backends.mysql.faults import DEADLOCK, NO_TABLE, READ_ONLY, explain, number_of
+from brique.backends.mysql.line import Connected, Line, MysqlDriver
 from brique.backends.mysql.read import MysqlSnapshot
 from brique.backends.mysql.rows import load
 from brique.backends.mysql.session import UNDONE, MysqlSession
@@ -83,13 +83,15 @@ class MysqlBackend:
         self._address = address = parse(name, url)
         self._marker_schema = marker_schema
         self._watchdog = Watchdog()
-        make = partial(
-            Line, name, address, connect_timeout=connect_timeout, lock_timeout=timeout * 0.7, watchdog=self._watchdog
+        self._long, self._short, self._writing = self._lines = tuple(
+            Line(
+                name,
+                MysqlDriver(name, address, lock_timeout=timeout * 0.7, label=f"brique {name}{use}"),
+                connect_timeout=connect_timeout,
+                watchdog=self._watchdog,
+            )
+            for use in (" refresh", "", " replay")
         )
-        self._long = make(label=f"brique {name} refresh")
-        self._short = make(label=f"brique {name}")
-        self._writing = make(label=f"brique {name} replay")
-        self._lines = (self._long, self._short, self._writing)
         self._is_guarded = False
         self._slow: Counter[str] = Counter()
 
@@ -159,7 +161,7 @@ class MysqlBackend:
             try:
                 yield snapshot
             finally:
-                self._end(self._long, opened)
+                self._long.leave(self.timeout, opened, lambda connection: connection.one("ROLLBACK"))
 
     def fetch(self, spec: TableSpec, keys: Sequence[str]) -> dict[str, Row]:
         found: dict[str, Row] = {}
@@ -186,11 +188,11 @@ class MysqlBackend:
             session = MysqlSession(line, self.timeout, self._marker(), opened, is_guarded=self._is_guarded)
             try:
                 yield session
-                if session.has_failed:
+                if session.has_failed and line.is_still(opened):
                     raise refused(UNDONE)
                 self._commit(line, opened)
             finally:
-                self._end(line, opened)
+                line.leave(self.timeout, opened, self._undo)
 
     def _begin(self, connection: Connected) -> None:
         level = "REPEATABLE READ" if connection.server.by_statement else "READ COMMITTED"
@@ -217,20 +219,17 @@ class MysqlBackend:
                 fault.facts["at_commit"] = True
             raise
 
-    def _end(self, line: Line, opened: int) -> None:
-        """Leave the transaction, if there still is one; a connection that cannot is dropped, which ends it too."""
-        if not line.is_open or line.opened != opened:
+    def _undo(self, connection: Connected) -> None:
+        if not self._is_guarded:
+            connection.one("ROLLBACK")
             return
-        is_guarded = line is self._writing and self._is_guarded
-        for statement in ("XA END", "XA ROLLBACK") if is_guarded else ("ROLLBACK",):
+        for statement in ("XA END", "XA ROLLBACK"):
             try:
-                with line.call(self.timeout, begun=opened) as connection:
-                    connection.one(f"{statement} {self._xa(connection)}" if is_guarded else statement)
-            except BackendRefused:
-                continue  # a guarded one that is over, or was ended before
-            except BackendAway:
-                line.drop()
-                return
+                connection.one(f"{statement} {self._xa(connection)}")
+            except pymysql.err.MySQLError as fault:
+                if not isinstance(explain(fault, backend=self.name, seconds=self.timeout), BackendRefused):
+                    raise
+                # a guarded one that is over, or was ended before
 
     # the marker
 

@@ -6,14 +6,9 @@ import re
 
 import pymysql
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, NOT_NOW, SAYS, SLOW, away, refused
 from brique.errors import BackendAway, BackendRefused
 
-SLOW = "{backend}: no answer within {seconds:g} s."
-ABORTED = "{backend}: the call was given up."
-LOST = "{backend}: the connection was lost: {reason}"
-NOT_NOW = "{backend}: not now: {reason}"
-SAYS = "The database says: {reason}"
 TOO_LARGE = "It is larger than the database takes at once ({bytes_max} bytes: its max_allowed_packet)."
 
 DEADLOCK = 1213

@@ -1,9 +1,4 @@
-"""One connection to MariaDB or MySQL whose every call ends in time, even when the server is frozen.
-
-Limits of the server (max_statement_time, innodb_lock_wait_timeout) end what the server can end. What it cannot, because
-it is stopped or the network swallows everything, the watchdog does: it shuts our own end of the socket down, and the
-driver, which waits for an answer, gets the end of the stream. Connecting happens in a thread of its own, since looking
-a name up cannot be interrupted.
+"""Connections to MariaDB or MySQL: see `backends.line`.
 
 How values are written is fixed for each connection, whatever the server's defaults are: strict mode, so that nothing is
 cut to fit; no backslash escapes; zero and impossible dates as they are; UTC; utf8mb4. `FOUND_ROWS` makes an update
@@ -12,26 +7,21 @@ count the rows that it found, also where the new values are the old ones.
 
 from __future__ import annotations
 
-import os
 import re
-import select
-import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
 
-from brique.backends.faults import away, refused
+from brique.backends import line
+from brique.backends.faults import refused
 from brique.backends.mysql.address import Address
-from brique.backends.mysql.faults import ABORTED, LOST, SLOW, TOO_LARGE, explain, is_broken, said
-from brique.backends.watchdog import Watchdog
+from brique.backends.mysql.faults import TOO_LARGE, explain, is_broken, said
+from brique.errors import BackendAway, BackendRefused
 
-CLOSED = "{backend}: it is closed."
-NO_CONNECTION = "{backend}: no connection within {seconds:g} s."
 Cells = tuple[bytes | None, ...]
 """A row as the server wrote it."""
 _MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES,ALLOW_INVALID_DATES"
@@ -127,204 +117,58 @@ def _answer(result: Any) -> Answer:
     return Answer(result.affected_rows, 0, result.rows, names, tuple(field.type_code for field in result.fields))
 
 
-class Line:
-    """One connection, opened when needed. One thread at a time, but for `abort`."""
+Line = line.Line[Connected]
 
-    def __init__(
-        self,
-        backend: str,
-        address: Address,
-        *,
-        connect_timeout: float,
-        lock_timeout: float,
-        watchdog: Watchdog,
-        label: str,
-    ) -> None:
-        self.backend = backend
-        self.connect_timeout = connect_timeout
-        self._address = address
-        self._lock_seconds = max(int(lock_timeout), 1)  # the server counts whole seconds
-        self._watchdog = watchdog
-        self._label = label
-        self._lock = threading.RLock()
-        self._connection: Connected | None = None
-        self._socket: socket.socket | None = None
-        self._socket_lock = threading.Lock()
-        self._opening: _Opening | None = None
-        self._cut = ""
-        self._calls = 0
-        self._closed = False
-        self.opened = 0
-        """How often a connection was opened: what was learnt on another one is to be learnt again."""
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other threads out for several calls."""
-        with self._lock:
-            yield
+class MysqlWire:
+    """An open connection."""
 
-    @contextmanager
-    def call(self, seconds: float, *, begun: int = 0) -> Iterator[Connected]:
-        """The connection, for one call that may take `seconds`. Raises BackendAway, BackendRefused.
+    def __init__(self, connected: Connected) -> None:
+        self.handle = connected
+        self._sockets = line.Sockets.of(connected.driver._sock.fileno())
 
-        `begun`: the number (`opened`) of the connection on which something was begun that goes on now: it never goes
-        on on another one.
-        """
-        with self._lock:
-            self._calls += 1
-            try:
-                if self._calls == 1:
-                    self._cut = ""
-                connection = self._same(begun) if begun else self._open()
-                with self._watchdog.call(seconds, lambda: self._shut(SLOW)):
-                    yield connection
-            except pymysql.err.MySQLError as fault:
-                cut = self._cut
-                if cut or is_broken(fault):
-                    self.drop()
-                if cut:
-                    raise away(cut, backend=self.backend, seconds=seconds) from fault
-                raise explain(fault, backend=self.backend, seconds=seconds) from fault
-            except (OSError, EOFError, RuntimeError, ValueError, IndexError, AssertionError) as fault:
-                # the driver's own checks of what came over the wire: nothing more can be read there
-                self.drop()
-                if self._cut:
-                    raise away(self._cut, backend=self.backend, seconds=seconds) from fault
-                raise away(LOST, backend=self.backend, reason=said(fault)) from fault
-            finally:
-                self._calls -= 1
-
-    @property
     def is_open(self) -> bool:
-        return self._connection is not None and self._connection.driver.open
+        return bool(self.handle.driver.open)
 
-    def abort(self) -> None:
-        """From another thread: the call in progress fails at once."""
-        if self._calls:
-            self._shut(ABORTED)
-            opening = self._opening
-            if opening is not None:
-                opening.abandon()
+    def is_fresh(self) -> bool:
+        return self._sockets.are_quiet()
+
+    def cut(self, is_over: Callable[[], bool]) -> None:
+        self._sockets.cut()
+
+    def end(self) -> None:
+        with suppress(pymysql.err.MySQLError, OSError):
+            self.handle.driver.close()
 
     def drop(self) -> None:
-        """Close the connection without waiting for the server; the next call opens another one."""
-        connection, self._connection = self._connection, None
-        with self._socket_lock:
-            if self._socket is not None:
-                with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                self._socket.close()
-                self._socket = None
-        if connection is not None:
-            connection.driver._force_close()
-
-    def close(self) -> None:
-        """Close for good."""
-        self._closed = True
-        with self._lock:
-            connection = self._connection
-            if connection is not None and connection.driver.open:
-                with suppress(pymysql.err.MySQLError):
-                    connection.driver.close()
-            self.drop()
-
-    def _shut(self, why: str) -> None:
-        with self._socket_lock:
-            self._cut = self._cut or why
-            if self._socket is not None:
-                with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _open(self) -> Connected:
-        if self._closed:
-            raise away(CLOSED, backend=self.backend)
-        if self._connection is not None and (self._calls > 1 or self._is_fresh()):
-            return self._connection
-        self.drop()
-        self._opening = opening = _Opening(self._address, self.connect_timeout, self._lock_seconds, self._label)
-        try:
-            made = opening.wait()
-        except pymysql.err.MySQLError as fault:
-            raise explain(fault, backend=self.backend, seconds=self.connect_timeout, opening=True) from fault
-        finally:
-            self._opening = None
-        if made is None:
-            sentence = ABORTED if self._cut else NO_CONNECTION
-            raise away(sentence, backend=self.backend, seconds=self.connect_timeout)
-        with self._socket_lock:
-            self._socket = socket.socket(fileno=os.dup(made.driver._sock.fileno()))
-        self._connection = made
-        self.opened += 1
-        return made
-
-    def _same(self, begun: int) -> Connected:
-        if self._connection is None or not self.is_open or self.opened != begun:
-            raise away(LOST, backend=self.backend, reason="what was begun on it is over")
-        return self._connection
-
-    def _is_fresh(self) -> bool:
-        """Whether nothing came in while nobody asked: a server that closes an idle connection says so there."""
-        if not self.is_open or self._socket is None:
-            return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return not poll.poll(0)
+        self._sockets.close()
+        self.handle.driver._force_close()
 
 
-class _Opening:
-    """A connection being made in a thread of its own; given up, it is closed as soon as it is there."""
+class MysqlDriver:
+    """PyMySQL. `label` names the connection among those of the server."""
 
-    def __init__(self, address: Address, seconds: float, lock_seconds: int, label: str) -> None:
+    faults: tuple[type[Exception], ...] = (pymysql.err.MySQLError,)
+    breaks: tuple[type[Exception], ...] = (EOFError, RuntimeError, ValueError, IndexError, AssertionError)
+    """Its own checks of what came over the wire; RuntimeError: a way of signing in that it does not know."""
+    shows_cause = True
+
+    def __init__(self, backend: str, address: Address, *, lock_timeout: float, label: str) -> None:
+        self._backend = backend
         self._address = address
-        self._seconds = seconds
-        self._lock_seconds = lock_seconds
+        self._lock_seconds = max(int(lock_timeout), 1)  # the server counts whole seconds
         self._label = label
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._abandoned = False
-        self._made: Connected | None = None
-        self._fault: Exception | None = None
 
-    def wait(self) -> Connected | None:
-        """The connection; None when it was not there in time, or was given up. Raises pymysql.err.MySQLError,
-        OSError, RuntimeError (a way of signing in that the driver does not know)."""
-        threading.Thread(target=self._run, name="backend-connect", daemon=True).start()
-        self._over.wait(self._seconds)
-        with self._lock:
-            if self._fault is not None:
-                raise self._fault
-            if self._made is None:
-                self._abandoned = True
-            return self._made
-
-    def abandon(self) -> None:
-        self._over.set()
-
-    def _run(self) -> None:
-        made: Connected | None = None
-        fault: Exception | None = None
-        try:
-            made = self._connect()
-        except (pymysql.err.MySQLError, OSError, RuntimeError, ValueError, EOFError) as why:
-            fault = why
-        with self._lock:
-            if self._abandoned:
-                if made is not None:
-                    made.driver._force_close()
-                return
-            self._made, self._fault = made, fault
-        self._over.set()
-
-    def _connect(self) -> Connected:
+    def connect(self, seconds: float) -> MysqlWire:
         driver: Any = pymysql.connect(
             **self._address.arguments(),
             charset="utf8mb4",
             use_unicode=False,
             conv={},
             autocommit=None,  # the server's: set with everything else
-            connect_timeout=self._seconds,
-            read_timeout=self._seconds,
-            write_timeout=self._seconds,
+            connect_timeout=seconds,
+            read_timeout=seconds,
+            write_timeout=seconds,
             program_name=self._label,
             client_flag=CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
         )
@@ -334,4 +178,14 @@ class _Opening:
             driver._force_close()
             raise
         driver._read_timeout = driver._write_timeout = None  # from here on the watchdog's
-        return made
+        return MysqlWire(made)
+
+    def explain(self, fault: Exception, seconds: float, *, opening: bool = False) -> BackendAway | BackendRefused:
+        assert isinstance(fault, pymysql.err.MySQLError)
+        return explain(fault, backend=self._backend, seconds=seconds, opening=opening)
+
+    def is_broken(self, fault: Exception) -> bool:
+        return isinstance(fault, pymysql.err.MySQLError) and is_broken(fault)
+
+    def said(self, fault: Exception) -> str:
+        return said(fault)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from brique.backends.faults import refused
+from brique.backends.faults import SAYS, refused
 from brique.backends.mysql.catalogue import unique_columns
-from brique.backends.mysql.faults import SAYS
 from brique.backends.mysql.line import Answer, Line
 from brique.backends.mysql.procedures import call_procedure
 from brique.backends.mysql.rows import TableRows, load

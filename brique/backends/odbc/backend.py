@@ -23,7 +23,7 @@ from brique.backends.odbc.catalogue import asked, columns_of, describe
 from brique.backends.odbc.dialect import Dialect
 from brique.backends.odbc.driver import arrow_odbc, driver_text, facts_of, pyodbc
 from brique.backends.odbc.faults import NOT_JOURNALED
-from brique.backends.odbc.line import Line
+from brique.backends.odbc.line import Line, OdbcDriver
 from brique.backends.odbc.profile import GENERIC, PROFILES, SQLITE, for_database, for_driver
 from brique.backends.odbc.read import BulkLine, OdbcSnapshot
 from brique.backends.odbc.rows import load
@@ -74,27 +74,20 @@ class OdbcBackend:
         self._by_rows: set[str] = set()
         self._known = {(spec.source_schema, spec.source): spec.source for spec in tables if not spec.is_view}
         text = self._address.connection_string(self._driver)
-        make = partial(
-            Line,
-            name,
-            text,
-            connect_timeout=connect_timeout,
-            watchdog=self._watchdog,
-            port=self._address.port,
-            secrets=self._address.secrets,
-            prepare=self._learn,
+        port, secrets = self._address.port, self._address.secrets
+        driver = OdbcDriver(name, text, port=port, secrets=secrets, prepare=self._learn)
+        self._long, self._short, self._writing = self._lines = tuple(
+            Line(name, driver, connect_timeout=connect_timeout, watchdog=self._watchdog) for _ in range(3)
         )
-        self._long, self._short, self._writing = make(), make(), make()
-        self._lines = (self._long, self._short, self._writing)
         self._nonce = uuid.uuid4().hex
         self._bulk = partial(
             BulkLine,
             name,
             text,
-            port=self._address.port,
+            port=port,
             watchdog=self._watchdog,
             connect_timeout=connect_timeout,
-            secrets=self._address.secrets,
+            secrets=secrets,
         )
         self._reading: BulkLine | None = None
 
@@ -226,6 +219,7 @@ class OdbcBackend:
                     cursor.execute(statement)
                 if dialect.profile.share:
                     shared = str(cursor.execute(dialect.profile.share).fetchone()[0])
+            opened = self._long.opened
             bulk = self._bulk() if dialect.driver.bulk and arrow_odbc() is not None else None
             self._reading = bulk
             try:
@@ -237,17 +231,7 @@ class OdbcBackend:
                 self._reading = None
                 if bulk is not None:
                     bulk.close()
-                self._end(self._long)
-
-    def _end(self, line: Line) -> None:
-        """Leave the transaction, if there still is one; a connection that cannot is dropped, which ends it too."""
-        if not line.is_open:
-            return
-        try:
-            with line.call(self.timeout):
-                line.connection.rollback()
-        except (BackendAway, BackendRefused):
-            line.drop()
+                self._long.leave(self.timeout, opened, _undo)
 
     def fetch(self, spec: TableSpec, keys: Sequence[str]) -> dict[str, Row]:
         found: dict[str, Row] = {}
@@ -274,22 +258,23 @@ class OdbcBackend:
             with line.call(self.timeout):
                 line.connection.rollback()
                 line.connection.autocommit = not abilities.transactions
+            opened = line.opened
             try:
                 counts = abilities.counts and dialect.profile.counts
-                session = OdbcSession(line, dialect, self.timeout, self._marker(dialect), line.opened, counts=counts)
+                session = OdbcSession(line, dialect, self.timeout, self._marker(dialect), opened, counts=counts)
                 yield session
                 if session.refusal is not None:
                     raise session.refusal
                 if abilities.transactions:
-                    self._commit(line, session)
+                    self._commit(line, session, opened)
             finally:
-                self._end(line)
+                line.leave(self.timeout, opened, _undo)
 
-    def _commit(self, line: Line, session: OdbcSession) -> None:
+    def _commit(self, line: Line, session: OdbcSession, opened: int) -> None:
         """Commit; a fault that leaves open whether it happened carries `at_commit=True`."""
         session.check()
         try:
-            with line.call(self.timeout) as cursor:
+            with line.call(self.timeout, begun=opened) as cursor:
                 if self._dialect is not None and self._dialect.profile.savepoints:
                     cursor.execute("SAVEPOINT brique_commit")  # fails where an earlier statement has: COMMIT would not
                 line.connection.commit()
@@ -390,6 +375,10 @@ class OdbcBackend:
         for line in self._lines:
             line.close()
         self._watchdog.stop()
+
+
+def _undo(cursor: Any) -> None:
+    cursor.connection.rollback()
 
 
 def _reads_only_tables(definition: str) -> bool:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, NOT_NOW, SAYS, SLOW, away, refused
 from brique.errors import BackendAway, BackendRefused
 
-SLOW = "{backend}: no answer within {seconds:g} s."
-ABORTED = "{backend}: the call was given up."
-LOST = "{backend}: the connection was lost: {reason}"
-NOT_NOW = "{backend}: not now: {reason}"
-SAYS = "The database says: {reason}"
 NOT_JOURNALED = "Table {table} is not journaled: its changes cannot be rolled back."
 
 _AWAY_CLASSES = ("08", "53", "57", "58", "XX", "F0")

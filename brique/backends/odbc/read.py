@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import ABORTED, LOST, SLOW, away, refused
 from brique.backends.odbc import sockets
 from brique.backends.odbc.address import Address, scrubbed
 from brique.backends.odbc.dialect import Dialect
 from brique.backends.odbc.driver import arrow_odbc, pyodbc
-from brique.backends.odbc.faults import ABORTED, LOST, SLOW, explain, is_broken
+from brique.backends.odbc.faults import explain, is_broken
 from brique.backends.odbc.line import Line
 from brique.backends.odbc.rows import TableRows, load
 from brique.backends.odbc.types import LONG_BINARIES, understand
@@ -144,6 +144,7 @@ class OdbcSnapshot:
         self._dialect = dialect
         self._address = address
         self._read_timeout = read_timeout
+        self._opened = line.opened
         self._shared = shared
         self._by_rows = by_rows
         self.fingerprint = fingerprint
@@ -153,7 +154,7 @@ class OdbcSnapshot:
         return None
 
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
-        with self._line.call(self._read_timeout) as cursor:
+        with self._line.call(self._read_timeout, begun=self._opened) as cursor:
             rows = load(cursor, spec, self._dialect)
         widest = self._widest(rows)
         if widest is None:
@@ -176,13 +177,13 @@ class OdbcSnapshot:
 
     def _read_rows(self, rows: TableRows) -> Iterator[list[tuple[Value, ...]]]:
         self._check_large(rows)
-        cursor = None
-        with self._saved(), self._line.call(self._read_timeout, rows.explained(self._line.backend, self._read_timeout)):
+        tell = self._line.driver.telling(rows.explained(self._line.backend, self._read_timeout))
+        with self._saved(), self._line.call(self._read_timeout, begun=self._opened, explain=tell):
             cursor = self._line.connection.cursor()
             cursor.execute(rows.select)
         try:
             while True:
-                with self._line.call(self._read_timeout):
+                with self._line.call(self._read_timeout, begun=self._opened):
                     found = cursor.fetchmany(BATCH_ROWS)
                 if not found:
                     return
@@ -200,7 +201,7 @@ class OdbcSnapshot:
         if not large or not self._dialect.profile.octets:
             return
         asked = ", ".join(f"MAX({self._dialect.profile.octets.format(cell=rows.name(column))})" for column in large)
-        with self._saved(), self._line.call(self._read_timeout) as cursor:
+        with self._saved(), self._line.call(self._read_timeout, begun=self._opened) as cursor:
             sizes = cursor.execute(f"SELECT {asked} FROM {rows.table}").fetchone()  # noqa: S608
         for column, size in zip(large, sizes, strict=True):
             if size is not None and size > self._address.lob_bytes_max:
@@ -225,7 +226,7 @@ class OdbcSnapshot:
         if not octets:
             return None
         asked = ", ".join(f"MAX({octets.format(cell=self._text_of(rows, column.name))})" for column in unbounded)
-        with self._saved(), self._line.call(self._read_timeout) as cursor:
+        with self._saved(), self._line.call(self._read_timeout, begun=self._opened) as cursor:
             sizes = cursor.execute(f"SELECT {asked} FROM {rows.table}").fetchone()  # noqa: S608
         widest = max([size or 0 for size in sizes])
         return max(widest, 64) if widest <= BULK_OCTETS_MAX else None
@@ -302,14 +303,14 @@ class _Saved:
     """A statement that may fail without spoiling its transaction."""
 
     def __init__(self, line: Line, is_needed: bool, seconds: float) -> None:
-        self._line, self._is_needed, self._seconds = line, is_needed, seconds
+        self._line, self._is_needed, self._seconds, self._begun = line, is_needed, seconds, line.opened
 
     def __enter__(self) -> None:
         if self._is_needed:
-            with self._line.call(self._seconds) as cursor:
+            with self._line.call(self._seconds, begun=self._begun) as cursor:
                 cursor.execute("SAVEPOINT brique_read")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._is_needed and kind is not None and issubclass(kind, BackendRefused) and self._line.is_open:
-            with self._line.call(self._seconds) as cursor:
+            with self._line.call(self._seconds, begun=self._begun) as cursor:
                 cursor.execute("ROLLBACK TO SAVEPOINT brique_read")

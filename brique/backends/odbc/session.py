@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, away, refused
 from brique.backends.odbc import call
 from brique.backends.odbc.dialect import Dialect
-from brique.backends.odbc.faults import LOST
 from brique.backends.odbc.line import Line
 from brique.backends.odbc.profile import NewKey
 from brique.backends.odbc.rows import TableRows, load
@@ -45,16 +44,18 @@ class OdbcSession:
     def _rows(self, spec: TableSpec) -> TableRows:
         rows = self._tables.get(spec.name)
         if rows is None or rows.spec is not spec:
-            with self._line.call(self._timeout) as cursor:
+            with self._line.call(self._timeout, begun=self._opened) as cursor:
                 rows = self._tables[spec.name] = load(cursor, spec, self._dialect)
         return rows
 
     def _run(self, rows: TableRows | None, sql: str, parameters: Sequence[Any]) -> tuple[int, list[Sequence[Any]]]:
         """Rows changed (-1: not said), and rows returned."""
         self.check()
-        tell = rows.explained(self._line.backend, self._timeout) if rows is not None else None
+        tell = None
+        if rows is not None:
+            tell = self._line.driver.telling(rows.explained(self._line.backend, self._timeout))
         try:
-            with self._line.call(self._timeout, tell) as cursor:
+            with self._line.call(self._timeout, begun=self._opened, explain=tell) as cursor:
                 cursor.execute(sql, *parameters)
                 count = cursor.rowcount
                 return count, cursor.fetchall() if cursor.description else []
@@ -68,7 +69,7 @@ class OdbcSession:
     def call(self, effect: Effect) -> Row:
         self.check()
         try:
-            with self._line.call(self._timeout) as cursor:
+            with self._line.call(self._timeout, begun=self._opened) as cursor:
                 return call.call(cursor, self._line.connection, self._dialect, effect)
         except BackendRefused as fault:
             self.refusal = fault

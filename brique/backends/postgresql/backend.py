@@ -21,7 +21,7 @@ import psycopg
 from brique.backends.faults import redact, refused
 from brique.backends.postgresql.catalogue import describe, qualified, run, texts
 from brique.backends.postgresql.faults import BROKEN
-from brique.backends.postgresql.line import Line
+from brique.backends.postgresql.line import Line, PostgresDriver
 from brique.backends.postgresql.read import PostgresSnapshot
 from brique.backends.postgresql.rows import DirtyLoader, Parameters, Raw, RawDumper, load
 from brique.backends.postgresql.session import PostgresSession
@@ -100,13 +100,18 @@ class PostgresBackend:
         self.name = name
         self.timeout = timeout
         self.read_timeout = read_timeout
+        self._url = url
         self._marker_schema = marker_schema
         self._watchdog = Watchdog()
-        make = partial(Line, name, url, connect_timeout=connect_timeout, watchdog=self._watchdog)
-        self._long = make(label=f"brique {name} refresh")
-        self._short = make(label=f"brique {name}")
-        self._writing = make(label=f"brique {name} replay")
-        self._lines = (self._long, self._short, self._writing)
+        self._long, self._short, self._writing = self._lines = tuple(
+            Line(
+                name,
+                PostgresDriver(name, url, label=f"brique {name}{use}"),
+                connect_timeout=connect_timeout,
+                watchdog=self._watchdog,
+            )
+            for use in (" refresh", "", " replay")
+        )
 
     def prelude(self, seconds: float) -> str:
         """The settings of a transaction whose statements may take `seconds`; the server gives up before we do."""
@@ -176,21 +181,11 @@ class PostgresBackend:
                 start(connection, f"{begin}; {self.prelude(self.timeout)}")
                 mark = fingerprint_of(connection)
                 connection.execute("SET LOCAL statement_timeout = 0")
+            opened = self._long.opened
             try:
                 yield PostgresSnapshot(self._long, self.read_timeout, mark)
             finally:
-                self._end(self._long)
-
-    def _end(self, line: Line) -> None:
-        """Leave the transaction, if there still is one; a connection that cannot is dropped, which ends it too."""
-        if not line.is_open:
-            return
-        try:
-            with line.call(self.timeout) as connection:
-                if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    connection.execute("ROLLBACK")
-        except (BackendAway, BackendRefused):
-            line.drop()
+                self._long.leave(self.timeout, opened, _undo)
 
     def fetch(self, spec: TableSpec, keys: Sequence[str]) -> dict[str, Row]:
         found: dict[str, Row] = {}
@@ -217,16 +212,20 @@ class PostgresBackend:
             opened = line.opened
             try:
                 yield PostgresSession(line, self.timeout, self._marker(), opened)
-                self._commit(line)
+                self._commit(line, opened)
             finally:
-                self._end(line)
+                line.leave(self.timeout, opened, _undo)
 
-    def _commit(self, line: Line) -> None:
+    def _commit(self, line: Line, opened: int) -> None:
         """Commit; a fault that leaves open whether it happened carries `at_commit=True`."""
+        sent = False
         try:
-            with line.call(self.timeout) as connection:
+            with line.call(self.timeout, begun=opened) as connection:
+                sent = True
                 said = connection.execute("COMMIT").statusmessage
         except BackendAway as fault:
+            if not sent:
+                raise
             cause = fault.__cause__
             code = cause.sqlstate if isinstance(cause, psycopg.Error) else None
             if code is None or code.startswith((*BROKEN, "57", "58", "XX")):
@@ -298,6 +297,11 @@ def start(connection: psycopg.Connection[Any], statements: str) -> None:
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         connection.execute("ROLLBACK")
     run(connection, statements)
+
+
+def _undo(connection: psycopg.Connection[Any]) -> None:
+    if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        connection.execute("ROLLBACK")
 
 
 def fingerprint_of(connection: psycopg.Connection[Any]) -> str | None:

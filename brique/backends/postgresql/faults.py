@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, NOT_NOW, SAYS, SLOW, away, refused
 from brique.errors import BackendAway, BackendRefused
 
 _AWAY_CLASSES = ("08", "53", "57", "58", "XX", "F0")
@@ -12,24 +12,24 @@ _AWAY_CODES = ("40001", "40P01", "55P03", "25P03", "25P04", "28000", "28P01", "3
 """Tried again later: deadlock, lock not had, session ended for idling, account or database being set up, a standby."""
 BROKEN = ("08", "57P0", "25P03")
 
-SLOW = "{backend}: no answer within {seconds:g} s."
-ABORTED = "{backend}: the call was given up."
-LOST = "{backend}: the connection was lost: {reason}"
-NOT_NOW = "{backend}: not now: {reason}"
-SAYS = "The database says: {reason}"
 
-
-def explain(fault: psycopg.Error, *, backend: str, seconds: float) -> BackendAway | BackendRefused:
-    """The brique fault for a fault of the driver."""
+def explain(
+    fault: psycopg.Error, *, backend: str, seconds: float, opening: bool = False
+) -> BackendAway | BackendRefused:
+    """The brique fault for a fault of the driver. `opening`: no connection was there yet, so that nothing was asked."""
     code = fault.sqlstate or ""
     reason = first_line(fault)
-    if not code and isinstance(fault, (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)):
+    if (
+        not code
+        and not opening
+        and isinstance(fault, (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError))
+    ):
         return refused(SAYS, reason=reason)
     if not code:
         return away(LOST, backend=backend, reason=reason)
     if code == "57014":
         return away(SLOW, backend=backend, seconds=seconds)
-    if code in _AWAY_CODES or code[:2] in _AWAY_CLASSES:
+    if opening or code in _AWAY_CODES or code[:2] in _AWAY_CLASSES:
         return away(NOT_NOW, backend=backend, reason=reason)
     return _refusal(fault, code, reason)
 

@@ -38,7 +38,7 @@ class PostgresSnapshot:
         """How many row versions this snapshot sees, and where and by which transactions they were written: a change
         of a row is a new version. Views, foreign tables and servers before 14 have none."""
         name = qualified(spec.source_schema, spec.source)
-        with self._line.call(self._read_timeout) as connection:
+        with self._line.call(self._read_timeout, begun=self._opened) as connection:
             if connection.info.server_version < 140000:
                 return None
             kinds = texts(connection.execute(_KIND, (Raw(name.encode()),)))
@@ -53,12 +53,12 @@ class PostgresSnapshot:
         return ":".join(map(str, found))
 
     def read(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
-        with self._line.call(self._read_timeout) as connection:
+        with self._line.call(self._read_timeout, begun=self._opened) as connection:
             connection.execute("SAVEPOINT brique_read")
         try:
             yield from self._copy(spec)
         except BackendRefused:
-            with self._line.call(self._read_timeout) as connection:
+            with self._line.call(self._read_timeout, begun=self._opened) as connection:
                 connection.execute("ROLLBACK TO SAVEPOINT brique_read")
             raise
         except GeneratorExit:
@@ -67,13 +67,13 @@ class PostgresSnapshot:
 
     def _copy(self, spec: TableSpec) -> Iterator[list[tuple[Value, ...]]]:
         """By libpq itself: the driver's own loop takes as long for a row as parsing it does."""
-        with self._line.call(self._read_timeout) as connection:
+        with self._line.call(self._read_timeout, begun=self._opened) as connection:
             rows = load(connection, spec)
             server = connection.pgconn
             server.send_query(f"COPY ({rows.select}) TO STDOUT".encode())
             _check(server, _result(server), ExecStatus.COPY_OUT)
         while True:
-            with self._line.call(self._read_timeout):
+            with self._line.call(self._read_timeout, begun=self._opened):
                 lines = _lines(server)
             if lines:
                 yield rows.copied(b"".join(lines))

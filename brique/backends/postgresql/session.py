@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brique.backends.faults import away, refused
+from brique.backends.faults import LOST, away, refused
 from brique.backends.postgresql.batches import RUN_MIN, Run
 from brique.backends.postgresql.catalogue import quoted, run, texts
-from brique.backends.postgresql.faults import LOST
 from brique.backends.postgresql.line import Line
 from brique.backends.postgresql.procedures import call
 from brique.backends.postgresql.rows import Parameters, Raw, TableRows, load
@@ -46,14 +45,14 @@ class PostgresSession:
     def _rows(self, spec: TableSpec) -> TableRows:
         rows = self._tables.get(spec.name)
         if rows is None or rows.spec is not spec:
-            with self._line.call(self._timeout) as connection:
+            with self._line.call(self._timeout, begun=self._opened) as connection:
                 rows = self._tables[spec.name] = load(connection, spec)
         return rows
 
     def _run(self, sql: str, parameters: Parameters) -> tuple[int, list[list[str | None]]]:
         """Rows changed, and rows returned."""
         self._check()
-        with self._line.call(self._timeout) as connection:
+        with self._line.call(self._timeout, begun=self._opened) as connection:
             cursor = run(connection, sql, parameters.values)
             return cursor.rowcount, texts(cursor) if cursor.description else []
 
@@ -62,7 +61,7 @@ class PostgresSession:
 
     def call(self, effect: Effect) -> Row:
         self._check()
-        with self._line.call(self._timeout) as connection:
+        with self._line.call(self._timeout, begun=self._opened) as connection:
             return call(connection, effect)
 
     def insert(self, spec: TableSpec, row: Row) -> Row:
@@ -155,7 +154,7 @@ class PostgresSession:
         return run
 
     def _unnested(self, unnested: Run, changes: Sequence[Change], arrays: Sequence[Raw | None]) -> list[Applied]:
-        with self._line.call(self._timeout) as connection:
+        with self._line.call(self._timeout, begun=self._opened) as connection:
             back = texts(run(connection, unnested.sql, arrays))
         found = unnested.applied(changes, back, is_quiet=self._is_quiet(unnested.spec))
         return [self._settled(unnested.spec, change, applied) for change, applied in zip(changes, found, strict=True)]
@@ -208,7 +207,7 @@ class PostgresSession:
     ) -> list[tuple[int, list[list[str | None]]]]:
         results: list[tuple[int, list[list[str | None]]]] = []
         try:
-            with self._line.call(self._timeout) as connection:
+            with self._line.call(self._timeout, begun=self._opened) as connection:
                 cursor = connection.cursor()
                 cursor.executemany(statement.encode(), [parameters.values for _, _, parameters in run], returning=True)
                 for _ in run:
