@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from brique.backends import Backend, Rung, open_backend
+from brique.backends import Backend, open_backend
 from brique.backends.postgresql import PostgresBackend
 from brique.errors import BackendAway, BackendRefused, BadConfiguration
 from brique.schema import Kind, TableSpec
@@ -168,7 +167,7 @@ def test_foreign_and_unreadable_tables_and_columns_are_kept_out_or_read_only(
     make: Make, postgres: PostgresServer
 ) -> None:
     backend = make("CREATE TABLE seen (id int PRIMARY KEY, open text, secret text); CREATE TABLE hidden (id int)")
-    database = backend._long._conninfo.rpartition("/")[2]
+    database = backend._url.rpartition("/")[2]
     url = postgres.make_role("half_reader", database, "GRANT SELECT (id, open) ON seen TO half_reader")
     clerk = PostgresBackend("erp", url)
     specs = specs_of(clerk)
@@ -265,7 +264,7 @@ def test_databases_in_other_encodings_are_read_and_written(postgres: PostgresSer
 def test_a_transaction_in_progress_elsewhere_leaves_no_fingerprint(make: Make) -> None:
     backend = make("CREATE TABLE t (id int PRIMARY KEY)")
     spec = specs_of(backend)["t"]
-    with psycopg.connect(backend._long._conninfo) as one, psycopg.connect(backend._long._conninfo) as two:
+    with psycopg.connect(backend._url) as one, psycopg.connect(backend._url) as two:
         one.execute("INSERT INTO t VALUES (1)")
         before = backend.fingerprint([spec])
         two.execute("INSERT INTO t VALUES (2)")
@@ -285,33 +284,6 @@ def test_rows_of_another_session_never_mix_into_a_failed_one(make: Make) -> None
     assert backend.fetch(spec, ["1"]) == {}, "a session that goes on after a refusal must not look committed"
 
 
-def test_connections_cut_by_the_server_are_opened_again(make: Make) -> None:
-    backend = make("CREATE TABLE t (id int PRIMARY KEY)")
-    spec = specs_of(backend)["t"]
-    cut = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'brique %' "
-        "AND datname = current_database()"
-    )
-    with pytest.raises(BackendAway) as caught, backend.session() as session:
-        session.insert(spec, {"id": 1})
-        run_on(backend._long._conninfo, cut)
-        session.insert(spec, {"id": 2})
-    assert "at_commit" not in caught.value.facts
-    assert backend.fetch(spec, ["1", "2"]) == {}
-    with backend.session() as session:
-        session.insert(spec, {"id": 1})
-
-
-def test_a_connection_lost_at_commit_leaves_the_outcome_open(make: Make) -> None:
-    backend = make("CREATE TABLE t (id int PRIMARY KEY)")
-    spec = specs_of(backend)["t"]
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'brique erp replay'"
-    with pytest.raises(BackendAway) as caught, backend.session() as session:
-        session.insert(spec, {"id": 1})
-        run_on(backend._long._conninfo, f"{cut} AND datname = current_database()")
-    assert caught.value.facts["at_commit"] is True
-
-
 def test_a_statement_that_takes_too_long_is_away(make: Make) -> None:
     backend = make(
         "CREATE TABLE t (id int PRIMARY KEY, x int); INSERT INTO t VALUES (1, 1);"
@@ -326,102 +298,6 @@ def test_a_statement_that_takes_too_long_is_away(make: Make) -> None:
     assert time.monotonic() - began < 5
 
 
-# a server that stops and freezes
-
-
-def test_a_frozen_server_is_away_in_time_whatever_is_asked(own_postgres: PostgresServer) -> None:
-    url = own_postgres.make_database(
-        script="CREATE TABLE t (id int PRIMARY KEY, x text);"
-        "INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 50000) i"
-    )
-    backend = PostgresBackend("erp", url, timeout=0.5, connect_timeout=0.5, read_timeout=0.5)
-    fresh = PostgresBackend("erp", url, timeout=0.5, connect_timeout=0.5)
-    spec = specs_of(backend)["t"]
-    backend.prepare(True)
-
-    def timed(call: Callable[[], object]) -> float:
-        began = time.monotonic()
-        with pytest.raises(BackendAway):
-            call()
-        return time.monotonic() - began
-
-    def write() -> None:
-        with backend.session() as session:
-            own_postgres.freeze()
-            session.insert(spec, {"id": 0})
-
-    def commit() -> None:
-        with backend.session() as session:
-            session.insert(spec, {"id": -1})
-            own_postgres.freeze()
-
-    def read() -> None:
-        with backend.snapshot() as snapshot:
-            for _ in snapshot.read(spec):
-                own_postgres.freeze()
-
-    took = [timed(write)]
-    took += [timed(lambda: backend.ping(0.5)), timed(lambda: backend.fetch(spec, ["1"]))]
-    took += [timed(backend.catalogue), timed(lambda: backend.fingerprint([spec])), timed(lambda: fresh.ping(0.5))]
-    own_postgres.thaw()
-    backend.fetch(spec, ["1"])
-    took.append(timed(read))
-    own_postgres.thaw()
-    backend.fetch(spec, ["1"])
-    with pytest.raises(BackendAway) as caught:
-        commit()
-    assert caught.value.facts["at_commit"] is True
-    own_postgres.thaw()
-    assert max(took) < 3.0, took
-    assert backend.fetch(spec, ["1"]) and backend.prepare(True).rung is Rung.WATERMARK
-    backend.close()
-    fresh.close()
-
-
-def test_abort_gets_a_thread_out_of_a_frozen_server_and_of_a_connection_attempt(own_postgres: PostgresServer) -> None:
-    url = own_postgres.make_database(script="CREATE TABLE t (id int PRIMARY KEY)")
-    opened = PostgresBackend("erp", url, timeout=60, connect_timeout=60)
-    spec = specs_of(opened)["t"]
-    opened.fetch(spec, ["1"])
-    fresh = PostgresBackend("erp", url, timeout=60, connect_timeout=60)
-    own_postgres.freeze()
-    for backend in (opened, fresh):
-        faults: list[str] = []
-
-        def ask(backend: PostgresBackend = backend, faults: list[str] = faults) -> None:
-            try:
-                backend.fetch(spec, ["1"])
-            except BackendAway as fault:
-                faults.append(fault.message)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        began = time.monotonic()
-        while thread.is_alive() and time.monotonic() - began < 10:
-            backend.abort()
-            thread.join(0.05)
-        assert faults == ["erp: the call was given up."]
-    own_postgres.thaw()
-    opened.close()
-    fresh.close()
-
-
-def test_a_stopped_server_is_away_and_then_back(own_postgres: PostgresServer) -> None:
-    url = own_postgres.make_database(script="CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-    backend = PostgresBackend("erp", url, timeout=2.0)
-    spec = specs_of(backend)["t"]
-    first = backend.fingerprint([spec])
-    own_postgres.stop()
-    with pytest.raises(BackendAway):
-        backend.ping(1.0)
-    with pytest.raises(BackendAway):
-        backend.fetch(spec, ["1"])
-    own_postgres.start()
-    assert backend.fetch(spec, ["1"])
-    assert backend.fingerprint([spec]) != first, "after a restart nothing is certain"
-    backend.close()
-
-
 def test_a_password_never_stands_in_a_message(postgres: PostgresServer) -> None:
     with pytest.raises(BadConfiguration) as caught:
         PostgresBackend("erp", "postgresql://me:s3cret@host:port:x/db?nonsense=1")
@@ -431,21 +307,3 @@ def test_a_password_never_stands_in_a_message(postgres: PostgresServer) -> None:
         backend.ping(1)
     assert "s3cret" not in away.value.message
     backend.close()
-
-
-def test_threads_and_connections_are_gone_after_close(postgres: PostgresServer) -> None:
-    url = postgres.make_database(script="CREATE TABLE t (id int PRIMARY KEY)")
-    threads = threading.active_count()
-    for _ in range(5):
-        backend = PostgresBackend("erp", url)
-        specs_of(backend)
-        with backend.session():
-            pass
-        backend.close()
-    assert threading.active_count() <= threads
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'brique%'"
-    )
-    end = time.monotonic() + 5
-    while run_on(url, query) != [(0,)]:
-        assert time.monotonic() < end
