@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from string import Formatter
 
-from brique.words import catalogue, translate
+import pytest
+
+from brique.words import catalogue, retell, translate
 
 PACKAGE = Path(__file__).parent.parent / "brique"
 _IN_TEMPLATE = re.compile(r"""\b(?:t|_)\(\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
@@ -51,3 +53,25 @@ def test_translations_have_the_places_of_their_sentence() -> None:
 
 def test_a_sentence_without_translation_is_shown_in_english() -> None:
     assert translate("Nobody ever wrote this {n}", "fr", n=3) == "Nobody ever wrote this 3"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "It was sent, and the answer was lost. The row had changed meanwhile.",
+            "Cela a été envoyé, et la réponse s’est perdue. La ligne avait changé entre-temps.",
+        ),
+        (
+            "It builds on create order (R7), which ended as refused: The database says: CHECK failed: stock >= 0",
+            "Elle s’appuie sur create order (R7), qui s’est terminée : refusé, car : La base répond : "
+            "CHECK failed: stock >= 0",
+        ),
+        ("erp: no answer within 1.5 s.", "erp : pas de réponse en 1.5 s."),
+        ("There is already a row with the same name.", "Il y a déjà une ligne avec la même valeur de name."),
+        ("stock: 1 {x} ORA-00001: unique constraint violated", "stock: 1 {x} ORA-00001: unique constraint violated"),
+    ],
+)
+def test_reasons_are_told_in_the_reader_s_language_and_quote_the_database(said: str, told: str) -> None:
+    assert retell(said, "fr").replace("\u202f", " ").replace("\u00a0", " ") == told
+    assert retell(said, "en") == said

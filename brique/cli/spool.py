@@ -208,6 +208,12 @@ def check(data: Path, as_json: bool) -> None:
         for line in found.lines():
             click.echo(line)
     if not found.is_sound:
+        if not as_json:
+            click.echo(
+                "Try: compare what people entered at these positions with the backends, or restore the spool from a "
+                "backup (brique restore); everything else goes on.",
+                err=True,
+            )
         sys.exit(DAMAGED)
 
 

@@ -22,7 +22,7 @@ from brique.clock import stamp
 from brique.commands.acts import NOTICE
 from brique.schema import Command, Effect
 from brique.store import StoredCommand
-from brique.words import translate
+from brique.words import retell, translate
 
 LINES_MAX = 20
 COMMANDS_MAX = 1000
@@ -108,7 +108,7 @@ def letter_of(author: str, items: Sequence[StoredCommand], count: int, language:
         rows = ", ".join(f"{change.table} {change.key}" for change in command.changes[:3])
         lines.append(f"- {command.id}  {command.label or command.name} {rows}".rstrip())
         if item.reason:
-            lines.append(f"  {t(item.reason)}")
+            lines.append(f"  {retell(item.reason, language)}")
     if count > LINES_MAX:
         lines.append(t(_("… and {n} more."), n=count - LINES_MAX))
     lines += ["", t(_("In the outbox you can correct it and send it again, or put it away."))]

@@ -26,7 +26,7 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import format_compact_decimal, format_currency, get_currency_precision
 
 from brique.errors import BadConfiguration
-from brique.words import translate
+from brique.words import retell, translate
 
 # What a second, a minute, an hour and a day count.
 _UNIT_SECONDS = (1, 60, 3600, 86400)
@@ -88,7 +88,10 @@ class Formats:
         self._signs = str.maketrans({",": self.group, ".": self.decimal})
         self._percent = _percent_sign(self.locale)
         self._order, self._date_sign = date_shape(language)
-        self.t: Callable[..., str] = partial(translate, language=language.replace("_", "-").split("-")[0])
+        language_alone = language.replace("_", "-").split("-")[0]
+        self.t: Callable[..., str] = partial(translate, language=language_alone)
+        self.retell: Callable[[str], str] = partial(retell, language=language_alone)
+        """A reason that was written down in English."""
 
     # ---- numbers
 

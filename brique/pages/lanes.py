@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from brique.clock import unstamp
-from brique.commands import Adopted, Lead, Clerk, adopted_of
+from brique.commands import Adopted, Clerk, Lead, adopted_of
 from brique.errors import BadInput
 from brique.http import at, user_of
 from brique.pages.format import Formats
@@ -50,8 +50,8 @@ def stopped_lane(name: str, label: str, facts: Mapping[str, Any], formats: Forma
     why = t(
         _(
             "{backend} has taken commands up to number {mark}, and this journal ended at {last} when that was noticed: "
-            "another copy of brique's data, or a newer state of this one, has been writing there. Nothing is sent until "
-            "a person has looked."
+            "another copy of brique's data, or a newer state of this one, has been writing there. Nothing is sent "
+            "until a person has looked."
         ),
         backend=label,
         mark=number(ahead.mark),

@@ -205,7 +205,7 @@ class Outbox:
             "state": teller.t(word),
             "kind": kind,
             "backend": (backend.label or backend.name) if backend else group.backend,
-            "reason": teller.t(group.reason),
+            "reason": teller.formats.retell(group.reason),
             "href": question.href(cause=group.fingerprint),
             "shown": question.cause == group.fingerprint,
             "unknown": group.state is State.UNKNOWN,

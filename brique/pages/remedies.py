@@ -72,7 +72,7 @@ class Remedies:
 
     def _ends(self, form: Form, item: StoredCommand) -> Form:
         """What every such form has in common: the reason above, a way out below."""
-        reason = self.t(item.reason) if item.reason else ""
+        reason = self.teller.formats.retell(item.reason) if item.reason else ""
         backend = self.teller.tell_backend(item)
         title = self.t(_("{backend} has refused this."), backend=backend)
         if item.state is State.CONFLICT:

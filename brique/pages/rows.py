@@ -299,7 +299,7 @@ class _RowPage:
             kind,
             command.user,
             unstamp(command.at),
-            self.formats.t(item.reason) if item.reason else "",
+            self.formats.retell(item.reason) if item.reason else "",
         )
 
     def _history(self) -> list[Past]:

@@ -235,7 +235,9 @@ class Reading:
             word, kind = _("stopped"), "bad"
         confirmed = state.confirmed_at if state is not None else None
         rung = state.rung if state is not None else ""
-        word_of_rung, climb = climbing(rung, state.rung_reason if state is not None else "", self.t)
+        word_of_rung, climb = climbing(
+            rung, self.formats.retell(state.rung_reason) if state is not None else "", self.t
+        )
         known_abilities = state.facts.get("abilities", {}) if state is not None else {}
         seconds = state.facts.get("copy_seconds") if state is not None else None
         return BackendLine(
@@ -272,7 +274,9 @@ class Reading:
         """What is wrong, since when, and when it is tried again; what still works is said by the page."""
         if state is None:
             return ""
-        reason = state.last_error.rstrip(".") if self.is_admin else ""  # it names machines and accounts
+        reason = (
+            self.formats.retell(state.last_error).rstrip(".") if self.is_admin else ""
+        )  # it names machines and accounts
         parts = []
         if state.state == "down":
             parts.append(self.t(_("out of reach {since}"), since=self.formats.since(state.since, self.now))

@@ -168,7 +168,7 @@ class Teller:
             backend=(backend.label or backend.name) if backend else command.backend,
             rows=(*(self.row(change, whole=whole) for change in shown), *map(self.effect, command.effects)),
             more_rows=len(command.changes) - len(shown),
-            reason=self.t(item.reason) if item.reason else "",
+            reason=self.formats.retell(item.reason) if item.reason else "",
             tries=item.tries,
             next_try=unstamp(item.next_try) if item.next_try else None,
             dismissed=item.dismissed,
@@ -314,7 +314,7 @@ class Teller:
             link = (command.replaces, self._receipt_href(command.replaces))
             events.append(Event(t(_("Sends anew what another receipt asked")), unstamp(command.at), link=link))
         if item.tries:
-            why = self.t(item.reason) if item.state in (State.KEPT, State.SENDING) and item.reason else ""
+            why = self.formats.retell(item.reason) if item.state in (State.KEPT, State.SENDING) and item.reason else ""
             events.append(
                 Event(t(_("Tried {n} times without an answer"), n=self.formats.number(item.tries)), None, why)
             )
@@ -323,7 +323,9 @@ class Teller:
         else:
             state, kind = STATES[item.state]
             moment = unstamp(item.settled_at) if item.settled_at else None
-            events.append(Event(_capital(t(state)), moment, t(item.reason) if item.reason else "", kind))
+            events.append(
+                Event(_capital(t(state)), moment, self.formats.retell(item.reason) if item.reason else "", kind)
+            )
         events += [self._deed(deed) for deed in deeds]
         if item.dismissed and not any(deed.what in (*_ENDING, RETRIED, EDITED) for deed in deeds):
             events.append(Event(t(_("Dealt with")), None))

@@ -6,24 +6,12 @@ translation is shown in English. A test holds that none is missing.
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
+from brique.words.catalogues import catalogue
+from brique.words.retelling import retell
+
+__all__ = ["LANGUAGES", "best_language", "catalogue", "retell", "translate"]
 
 LANGUAGES = ("en", "fr")
-
-
-@cache
-def catalogue(language: str) -> dict[str, str]:
-    """Every sentence of `language`, by its English text."""
-    sentences: dict[str, str] = {}
-    folder = files("brique.words") / language
-    if language == "en" or not folder.is_dir():
-        return sentences
-    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if file.name.endswith(".json"):
-            sentences.update(json.loads(file.read_text("utf-8")))
-    return sentences
 
 
 def translate(text: str, language: str, **values: object) -> str:

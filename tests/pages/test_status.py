@@ -153,3 +153,34 @@ async def test_the_administrator_freezes_the_demo(world: World) -> None:
             answer = await browser.submit("/-/status/demo", values | {"action": wrong})
             assert answer.status_code == 422 and "The demo cannot do that." in answer.text
         assert (await browser.submit("/-/status/demo", {"action": "stop"})).status_code == 403
+
+
+async def test_a_backend_that_is_ahead_is_told_to_all_and_taken_over_by_an_administrator(world: World) -> None:
+    go_down(world)
+    world.state_of_backend(ahead={"mark": 1412, "last": 1399})
+    async with signed_in(world, "rita") as browser:
+        text = (await browser.get("/-/status")).text
+        assert "is stopped" in text and "Take over" not in text
+        assert (await browser.submit("/-/status/adopt", {"backend": "erp", "mark": "1412"})).status_code == 403
+    async with signed_in(world, "awa", "fr") as browser:
+        text = (await browser.get("/-/status")).text
+        assert "est arrêté" in text and "1\u202f412" in text and "1 source arrêtée" in text
+        assert (await browser.get("/-/status?format=json")).json()["backends"][0]["stopped"]["mark"] == 1412
+        page = await browser.get("/-/status")
+        for wrong in ({"mark": "1411"}, {"backend": "no"}, {"mark": ""}, {"mark": "²"}):
+            assert (await browser.press(page, "/-/status/adopt", **wrong)).status_code in (400, 409, 422), wrong
+        assert (await browser.press(page, "/-/status/adopt")).status_code == 303
+        assert "a été repris à 1\u202f412 par awa" in (await browser.get("/-/status")).text
+
+
+async def test_a_journal_that_was_damaged_is_told_with_what_to_do(world: World) -> None:
+    async with signed_in(world, "awa") as browser:
+        assert "journal of commands is damaged" not in (await browser.get("/-/status")).text
+        with world.store.transaction() as tx:
+            tx.set_meta("spool_sound", 0)
+            tx.set_meta("spool_recovery", "spool abc: 7 records\ndamaged: positions 3 to 4")
+        text = (await browser.get("/-/status")).text
+        assert "journal of commands is damaged" in text and "positions 3 to 4" in text and "spool check" in text
+    async with signed_in(world, "rita") as browser:
+        text = (await browser.get("/-/status")).text
+        assert "journal of commands is damaged" in text and "positions 3 to 4" not in text

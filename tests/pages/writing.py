@@ -22,7 +22,7 @@ from argon2 import PasswordHasher
 
 from brique import pages
 from brique.channel import Direct
-from brique.commands import Again, CommandSpec, Desk, Dismiss, Give, Move, command_spec
+from brique.commands import Adopt, Again, CommandSpec, Desk, Dismiss, Give, Move, command_spec
 from brique.errors import EngineAway, Refused
 from brique.http import Accounts, Assets, FrontDesk, Routes, Site, account_routes, application
 from brique.live import Live
@@ -109,6 +109,8 @@ class World(commands_world.World):
             self.ask(msgspec.convert(payload, Move))
         elif method == "dismiss":
             self.ask(msgspec.convert(payload, Dismiss))
+        elif method == "adopt":
+            self.ledger.adopt(msgspec.convert(payload, Adopt))
         return {}
 
     def given_by(self, user: str, **values: object) -> str:
