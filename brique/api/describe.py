@@ -36,6 +36,7 @@ FAULTS = {
     415: _("The body is of a type that is not taken."),
     422: _("Something does not fit; `errors` points at it."),
     503: _("Busy, or the engine is away: try again after Retry-After seconds."),
+    507: _("The disk is full, and nothing was kept: try again after Retry-After seconds."),
 }
 ALWAYS = (401, 403, 406, 503)
 HEADERS = {
@@ -193,7 +194,8 @@ class Description:
             if content:
                 described["content"] = content
             found[str(answer.status)] = described
-        for status in sorted({*ALWAYS, *operation.faults}):
+        kept = () if operation.method == "GET" else (507,)
+        for status in sorted({*ALWAYS, *operation.faults, *kept}):
             found[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
         return found
 

@@ -28,6 +28,8 @@ from brique.http.site import at, header
 log = logging.getLogger("brique.http")
 
 PROBLEM_JSON = "application/problem+json"
+_RETRY_SECONDS = {HTTPStatus.SERVICE_UNAVAILABLE: 2, HTTPStatus.INSUFFICIENT_STORAGE: 5}
+"""When to try again what fails for a while: somebody else is busy, or has filled the disk."""
 OnError = Callable[[BaseException, Request], None]
 
 TITLES = {
@@ -190,8 +192,8 @@ def _headers(fault: BriqueError, request: Request) -> dict[str, str]:
             headers["HX-Redirect"] = sign_in
     if isinstance(fault, SlowDown):
         headers["Retry-After"] = str(fault.retry_after)
-    elif fault.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "2"
+    elif fault.status in _RETRY_SECONDS:
+        headers["Retry-After"] = str(_RETRY_SECONDS[fault.status])
     if isinstance(fault, WrongMethod):
         headers["Allow"] = ", ".join(fault.allowed)
     if fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

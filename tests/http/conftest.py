@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from brique.errors import BadInput
+from brique.errors import BadInput, NoRoom
 from brique.http import (
     AccountLimits,
     Accounts,
@@ -135,6 +135,9 @@ def sample_routes() -> Routes:
     async def unfit(request: Request) -> Response:
         raise BadInput("Two fields are wrong {x", fields={"city/town": "Type a name.", "n": "{x.__class__}"})
 
+    async def full(request: Request) -> Response:
+        raise NoRoom("The disk is full.")
+
     async def slow(request: Request) -> Response:
         import asyncio
 
@@ -160,6 +163,7 @@ def sample_routes() -> Routes:
     routes.get("/thread", in_thread)
     routes.get("/broken", broken)
     routes.get("/unfit", unfit)
+    routes.get("/full", full)
     routes.get("/slow", slow)
     routes.get("/stream", stream)
     routes.put("/upload", read_all)

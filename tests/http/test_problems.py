@@ -75,6 +75,12 @@ async def test_unknown_address_and_wrong_method_are_problems_too(rita: Browser) 
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
 
 
+async def test_a_full_disk_says_when_to_try_again(rita: Browser) -> None:
+    answer = await rita.get("/full", headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (507, "disk-full")
+    assert answer.headers["retry-after"] == "5"
+
+
 async def test_each_kind_of_problem_has_a_page(rita: Browser) -> None:
     for code in TITLES:
         assert (await rita.get(f"/-/problems/{code}")).status_code == 200
