@@ -107,7 +107,7 @@ def go(process: BackendProcess, count: int) -> None:
     later = process.reports.later
 
     def noted(report: Any) -> None:
-        if report.outcomes[-1].position >= count:
+        if report.last >= count:
             applied.append(time.perf_counter() - began)
         later(report)
 

@@ -237,14 +237,19 @@ class Engine:
         return {}
 
     def _wake_waiters(self, report: Report) -> None:
+        for position in report.done:
+            self._wake(position, State.APPLIED)
         for outcome in report.outcomes:
             if outcome.state.settled:
-                self._settled[outcome.position] = outcome.state
-                if len(self._settled) > _SETTLED_MAX:
-                    del self._settled[next(iter(self._settled))]
-                for future in self._waiters.pop(outcome.position, ()):
-                    if not future.done():
-                        future.set_result(outcome.state)
+                self._wake(outcome.position, outcome.state)
+
+    def _wake(self, position: int, state: State) -> None:
+        self._settled[position] = state
+        if len(self._settled) > _SETTLED_MAX:
+            del self._settled[next(iter(self._settled))]
+        for future in self._waiters.pop(position, ()):
+            if not future.done():
+                future.set_result(state)
 
     async def _load(self, payload: dict[str, Any]) -> dict[str, Any]:
         table, stage, rows = payload["table"], Path(payload["stage"]), payload["rows"]

@@ -35,7 +35,7 @@ class Reporting:
         with self._moved:
             self._raise()
             self._waiting.append(report)
-            self._commands += len(report.outcomes)
+            self._commands += report.count
             self._moved.notify_all()
             self._moved.wait_for(lambda: self._commands <= ON_THE_WAY_MAX or self._fault is not None)
 
@@ -81,7 +81,7 @@ class Reporting:
                 self._fault = fault
                 if fault is None and self._waiting and self._waiting[0] is report:
                     self._waiting.popleft()
-                    self._commands -= len(report.outcomes)
+                    self._commands -= report.count
                 self._moved.notify_all()
 
 

@@ -8,6 +8,7 @@ from brique.backends.faults import redact
 from brique.backends.native import NATIVE_FILE
 from brique.backends.native import make as make_native
 from brique.backends.protocol import (
+    AS_WANTED,
     BATCH_ROWS,
     MARKER,
     Abilities,
@@ -29,6 +30,7 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
+    "AS_WANTED",
     "BATCH_ROWS",
     "MARKER",
     "NATIVE_FILE",

@@ -66,12 +66,17 @@ class Prepared:
 class Applied(NamedTuple):
     """What one change did: rows changed (0: the row is gone or not as the author saw it) and, for an insert, the key
     columns as the backend has them. `known`: the backend has said in the same breath how the row stands after it
-    (`row`; None: it is gone), so that it need not be read again."""
+    (`row`; None: it is gone), so that it need not be read again. `as_wanted`: an update has left the row as it was but
+    for what the change asked for, to the letter: no trigger, default or type has made anything else of it."""
 
     rows: int
     key: Row
     row: Row | None = None
     known: bool = False
+    as_wanted: bool = False
+
+
+AS_WANTED = Applied(1, {}, as_wanted=True)
 
 
 class Snapshot(Protocol):

@@ -48,7 +48,8 @@ class Batch:
 class Course:
     """The state of one run. `parents(receipt)`: what became of a command, None when nobody knows it; `allowed` says
     why a command's author may no longer give it; `is_resting(position)`: whether it is left in peace for a while;
-    `alone(item)`: whether it must have a transaction of its own."""
+    `alone(item)`: whether it must have a transaction of its own; `none_odd(position)`: no command from there on rests
+    or must be alone."""
 
     def __init__(
         self,
@@ -59,9 +60,11 @@ class Course:
         allowed: Callable[[Command], str],
         is_resting: Callable[[int], bool],
         alone: Callable[[Waiting], bool],
+        none_odd: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self.specs, self.numbers = specs, numbers
         self._parents, self._allowed, self._is_resting, self._alone = parents, allowed, is_resting, alone
+        self._none_odd = none_odd
         self.rung = Rung.WATERMARK
         self._applied: OrderedDict[str, None] = OrderedDict()
         self._ended: dict[str, Parent] = {}
@@ -74,8 +77,7 @@ class Course:
             self._ended, self._behind = {}, Behind()
 
     def applied(self, items: Iterable[Waiting]) -> None:
-        for item in items:
-            self._applied[item.command.id] = None
+        self._applied.update((item.command.id, None) for item in items)
         while len(self._applied) > _APPLIED_MAX:
             self._applied.popitem(last=False)
 
@@ -129,20 +131,26 @@ class Course:
         """Take what nothing can stand against, from the start of `left`: nothing waits, and it builds on nothing."""
         if self._behind.rows or self._behind.receipts:
             return 0
-        taken, specs = 0, self.specs
+        taken, specs, allowed = 0, self.specs, self._allowed
+        none_odd = bool(left) and self._none_odd(left[0].position)
         for item in itertools.islice(left, count):
             command = item.command
-            if command.after or self._alone(item) or self._is_resting(item.position) or self._allowed(command):
+            if command.after or not (none_odd or not (self._alone(item) or self._is_resting(item.position))):
                 break
-            if any(
-                change.table not in specs or change.key.startswith(PENDING) or specs[change.table].reference_of
-                for change in command.changes
-            ):
+            if not self._builds_on_nothing(command, specs) or allowed(command):
                 break
             within.add(command.id)
             taken += 1
         batch.items.extend(left[:taken])
         return taken
+
+    @staticmethod
+    def _builds_on_nothing(command: Command, specs: Mapping[str, TableSpec]) -> bool:
+        for change in command.changes:
+            spec = specs.get(change.table)
+            if spec is None or spec.reference_of or change.key.startswith(PENDING):
+                return False
+        return True
 
     def is_fragile(self, item: Waiting) -> bool:
         """Whether nothing in the backend could tell if the command has arrived: neither mark nor guard, and it makes a

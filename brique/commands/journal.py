@@ -35,6 +35,17 @@ class Moved(msgspec.Struct, frozen=True, tag="moved", omit_defaults=True):
     """What the command's effects were answered with, in their order."""
 
 
+class Applied(msgspec.Struct, frozen=True, tag="applied", omit_defaults=True):
+    """The commands in these ranges (first, last) of positions were applied, as one report has told."""
+
+    ranges: list[tuple[int, int]]
+    at: str
+
+    @property
+    def positions(self) -> list[int]:
+        return [position for first, last in self.ranges for position in range(first, last + 1)]
+
+
 class Dismissed(msgspec.Struct, frozen=True, tag="dismissed", omit_defaults=True):
     """`by` has seen what became of the command at `position`; it needs nobody any more. `what`: dismissed, or retried
     or edited: then `other` is the receipt of the command that was kept instead, in the same append as this record."""

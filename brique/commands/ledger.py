@@ -29,6 +29,7 @@ from brique.spool import Entry, Spool, Stretch
 from brique.store import Store, Tx
 
 log = logging.getLogger(__name__)
+_ON_THE_WAY = (State.KEPT, State.SENDING)
 OWN_RECEIPT = "receipt "
 """What a token begins with that is the command's receipt, made up by who gives it."""
 
@@ -96,6 +97,7 @@ class _Plan:
     positions: list[int] = field(default_factory=list)
     answer: LedgerAnswer = None
     same_as: _Plan | None = None
+    as_wanted: list[int] = field(default_factory=list)
 
     def refuse(self, fault: BriqueError) -> None:
         """Keep nothing of it."""
@@ -275,6 +277,8 @@ class Ledger:
 
     def _plan_report(self, tx: Tx, plan: _Plan, report: Report, states: dict[int, State]) -> None:
         now = self._now()
+        if report.as_wanted:
+            self._plan_as_wanted(tx, plan, report, states)
         states.update(tx.states_of([item.position for item in report.outcomes if item.position not in states]))
         for outcome in report.outcomes:
             known = self._state(tx, outcome.position, states)
@@ -292,6 +296,17 @@ class Ledger:
                 results=outcome.results,
             )
             plan.entries.append((entry, ""))
+
+    def _plan_as_wanted(self, tx: Tx, plan: _Plan, report: Report, states: dict[int, State]) -> None:
+        """One entry for all that were applied as wanted and had not settled."""
+        told = report.done
+        states.update(tx.states_of([position for position in told if position not in states]))
+        plan.as_wanted = [position for position in told if states.get(position) in _ON_THE_WAY]
+        if len(plan.as_wanted) < len(told):
+            log.warning("%d commands were reported applied and are not under way", len(told) - len(plan.as_wanted))
+        states.update(dict.fromkeys(plan.as_wanted, State.APPLIED))
+        if plan.as_wanted:
+            plan.entries.append((journal.Applied(ranges_of(plan.as_wanted), self._now()), ""))
 
     def _plan_claim(self, tx: Tx, plan: _Plan, claim: Claim, states: dict[int, State]) -> None:
         found = {position: states.get(position, state) for position, state in tx.waiting(claim.positions).items()}
@@ -341,37 +356,37 @@ class Ledger:
         elif isinstance(plan.request, Give) and plan.answer is None:
             plan.answer = Receipt(plan.request.command.id, plan.positions[0])
 
-                case journal.Adopted():
-                    adopting.show(tx, entry)
     def _end(self, tx: Tx, plan: _Plan, shown: set[int]) -> None:
         """Bring the outcomes of a report into the store: those that were simply applied together."""
+        if plan.as_wanted:
+            tx.applied_as_wanted(plan.as_wanted)
         applied: dict[int, dict[str, str]] = {}
         for entry, _ in plan.entries:
             if isinstance(entry, journal.Moved) and entry.state is State.APPLIED and not entry.reason:
                 applied[entry.position] = entry.keys
         ended = set(tx.applied(applied, shown)) if applied else set()
         for position, (entry, _) in zip(plan.positions, plan.entries, strict=True):
-            if not (isinstance(entry, journal.Moved) and entry.position in ended):
+            is_done = isinstance(entry, journal.Applied) or (
+                isinstance(entry, journal.Moved) and entry.position in ended
+            )
+            if not is_done:
                 self._show(tx, position, entry)
 
     def _show(self, tx: Tx, position: int, entry: journal.Entry) -> None:
         """Bring one entry into the store. What it speaks of may be gone: forgotten after its time, or a table that
         the intranet does not serve any more."""
         try:
-    def adopt(self, wish: adopting.Adopt) -> None:
-        """Keep and show that a person has taken a backend's mark for good. Raises Refused, NoRoom."""
-        state = self.store.reader.backend_states().get(wish.backend)
-        ahead = adopting.Lead.of(state.facts) if state is not None else None
-        adopting.keep(self.spool, wish, ahead, self._now())
-        self.catch_up()
-
             match entry:
                 case journal.Given(command):
                     self._lay(tx, position, command)
                 case journal.Moved():
                     _move(tx, entry)
+                case journal.Applied():
+                    tx.applied({position: {} for position in entry.positions})
                 case journal.Dismissed():
                     tx.dismiss(entry.position)
+                case journal.Adopted():
+                    adopting.show(tx, entry)
         except NotFound as fault:
             log.info("record %d of the spool: %s", position, fault.message)
             return
@@ -386,6 +401,13 @@ class Ledger:
             return
         tx.lay(position, msgspec.structs.replace(command, changes=()))
         tx.settle(position, State.REFUSED, reason=f"The table {', '.join(gone)} is not served any more.")
+
+    def adopt(self, wish: adopting.Adopt) -> None:
+        """Keep and show that a person has taken a backend's mark for good. Raises Refused, NoRoom."""
+        state = self.store.reader.backend_states().get(wish.backend)
+        ahead = adopting.Lead.of(state.facts) if state is not None else None
+        adopting.keep(self.spool, wish, ahead, self._now())
+        self.catch_up()
 
     def forget(self, before: datetime) -> int:
         """Let go of commands that settled before that moment and need nobody, and of the spool's records up to the

@@ -7,8 +7,10 @@ alone it rests, with all that is on its rows, while the others go on. It is trie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from brique.commands.waiting import Waiting
 
 QUICK_SECONDS, SLOW_SECONDS = 0.2, 1.0
 GROWTH = 5
@@ -61,6 +63,17 @@ class Pace:
     def is_odd(self, position: int) -> bool:
         """Whether it has been tried alone: it is tried alone again."""
         return bool(self._rests) and position in self._rests
+
+    @property
+    def has_rests(self) -> bool:
+        """Whether any command has been tried alone and has not settled yet."""
+        return bool(self._rests)
+
+    def all_over(self, items: Iterable[Waiting]) -> None:
+        """These commands have settled."""
+        if self._rests:
+            for item in items:
+                self.over(item.position)
 
     def over(self, position: int) -> None:
         """The command has settled."""

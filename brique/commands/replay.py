@@ -36,7 +36,7 @@ from brique.commands.marks import Marks
 from brique.commands.notes import MemoryNotes, Notes
 from brique.commands.numbers import Numbers
 from brique.commands.pace import Pace
-from brique.commands.report import Outcome, Report, in_parts
+from brique.commands.report import PART_MAX, Outcome, Report, in_parts, ranges_of
 from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
 from brique.errors import BackendAway, BackendRefused, Busy, EngineAway, NoRoom
@@ -90,6 +90,7 @@ class Replay:
             allowed=allowed,
             is_resting=self.pace.is_resting,
             alone=self._goes_alone,
+            none_odd=self._none_odd,
         )
         self.sessions = 0
         """Transactions begun, for whoever wants to know what a refusal costs."""
@@ -227,6 +228,10 @@ class Replay:
             return item.position <= self.marks.position()
         return self.course.is_fragile(item)
 
+    def _none_odd(self, first: int) -> bool:
+        """Whether no command from position `first` on rests or must go alone."""
+        return self.transactions and self._is_marked and not self.pace.has_rests and first > self.marks.position()
+
     def _transaction(self, batch: Batch) -> Sent:
         """Apply the batch. Raises Suspect when it cannot be done as a whole, Culprit for a single command that
         cannot be applied at all; then nothing of it has happened, unless the backend has no transactions."""
@@ -294,14 +299,22 @@ class Replay:
     def _applied(self, items: Sequence[Waiting], sent: Sent) -> None:
         """Report `items` as applied, with their rows as they now stand; without them if the backend just left."""
         self.course.applied(items)
+        for item in items:
+            self._held.pop(item.position, None)
+        self.pace.all_over(items)
+        tell = self.later if self._is_marked else self.report
+        if sent.differing is not None:
+            differing = sent.differing.union(sent.keys, sent.results)
+            done = [item.position for item in items if item.position not in differing]
+            for at in range(0, len(done), PART_MAX):
+                tell(Report(self.backend.name, as_wanted=ranges_of(done[at : at + PART_MAX])))
+            items = [item for item in items if item.position in differing] if differing else ()
+            if not items:
+                return
         outcomes = [
             Outcome(place, State.APPLIED, keys=sent.keys.get(place, {}), results=sent.results.get(place, []))
             for place in (item.position for item in items)
         ]
-        for item in items:
-            self._held.pop(item.position, None)
-            self.pace.over(item.position)
-        tell = self.later if self._is_marked else self.report
         try:
             rows = self._read_back(sent)
         except (BackendAway, BackendRefused) as fault:

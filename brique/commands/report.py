@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,12 +31,46 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `rows`: by table and key, the backend's rows read again after the outcomes (None: no such row there); the overlay
     of the commands at `shown` may go, because these rows contain their effect.
+
+    `as_wanted`: ranges (first, last) of positions of commands that were applied too, before those of `outcomes` on the
+    same rows, and have done to their rows what they wanted, to the letter: their effect on the source's rows is known
+    without reading these again.
     """
 
     backend: str
     outcomes: list[Outcome] = []
     rows: dict[str, dict[str, Row | None]] = {}
     shown: list[int] = []
+    as_wanted: list[tuple[int, int]] = []
+
+    @property
+    def done(self) -> list[int]:
+        """The positions in `as_wanted`."""
+        return [position for first, last in self.as_wanted for position in range(first, last + 1)]
+
+    @property
+    def count(self) -> int:
+        """How many commands it is about."""
+        return len(self.outcomes) + sum(last - first + 1 for first, last in self.as_wanted)
+
+    @property
+    def last(self) -> int:
+        """The highest position that it is about; 0 when there is none."""
+        highest = max((last for _, last in self.as_wanted), default=0)
+        return max(highest, max((outcome.position for outcome in self.outcomes), default=0))
+
+
+def ranges_of(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending positions as ranges (first, last)."""
+    found: list[tuple[int, int]] = []
+    first = last = -1
+    for position in positions:
+        if position != last + 1:
+            if first >= 0:
+                found.append((first, last))
+            first = position
+        last = position
+    return [*found, (first, last)] if first >= 0 else found
 
 
 def in_parts(report: Report, items: Sequence[Waiting]) -> list[Report]:

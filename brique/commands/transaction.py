@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
-from brique.backends import Rung, Session, Tag
+from brique.backends import AS_WANTED, Rung, Session, Tag
 from brique.commands.numbers import NotNumbered, Numbers, levels
 from brique.commands.report import Outcome
 from brique.commands.waiting import Waiting
@@ -29,8 +29,15 @@ class Sent:
     rows: dict[str, dict[str, Row | None]] = field(default_factory=dict)
     touched: dict[str, set[str]] = field(default_factory=dict)
     given: list[tuple[str, str]] = field(default_factory=list)
+    differing: set[int] | None = None
+    """Positions of the commands that have not done, or not for sure, what they wanted and nothing else (None: that is
+    not known of any): of the others neither keys nor results nor rows are in here."""
     done: int = 0
     """Changes and effects carried out, which is what cannot be undone where there are no transactions."""
+
+    def has_seen(self, table: str, key: str) -> bool:
+        """Whether the row is among those that are reported as they stand."""
+        return key in self.rows.get(table, ()) or key in self.touched.get(table, ())
 
     def touch(self, table: str, key: str) -> None:
         rows = self.rows.get(table)
@@ -115,6 +122,10 @@ class Work:
         specs, numbers = self.specs, self.numbers
         wanted: list[tuple[TableSpec, Change]] = []
         for index, _, change in entries:
+            spec = specs.get(change.table)
+            if spec is not None and not spec.reference_of and not change.key.startswith(PENDING):
+                wanted.append((spec, change))
+                continue
             try:
                 wanted.append((specs[change.table], numbers.change(change)))
             except (KeyError, ValueError, NotNumbered) as fault:
@@ -127,9 +138,17 @@ class Work:
         except (ValueError, TypeError, LookupError) as fault:
             log.debug("a batch cannot be sent together: %s", fault)
             raise Suspect(None) from fault
+        if sent.differing is None:
+            sent.differing = set()
+        sent.done += len(entries)
+        if results.count(AS_WANTED) == len(entries) and not (sent.rows or sent.touched):
+            return
         for (index, item, original), (spec, change), result in zip(entries, wanted, results, strict=True):
             if not result.rows:
                 raise Suspect(index)
+            if result.as_wanted and not sent.has_seen(change.table, change.key):
+                continue
+            sent.differing.add(item.position)
             key = change.key
             if change.before is None:
                 key = spec.key_of({**(change.after or {}), **result.key}) if result.key else key
@@ -142,7 +161,6 @@ class Work:
                     touched.discard(key)
             else:
                 sent.touch(change.table, key)
-        sent.done += len(entries)
 
     def _give(self, sent: Sent, item: Waiting, change: Change, key: str) -> None:
         sent.keys.setdefault(item.position, {})[change.key] = key

@@ -8,14 +8,14 @@ row is in the shadow when there is one, else it is the visible row itself, whate
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from brique.schema import Row
 from brique.store.changes import RowChange
 from brique.store.ledger import Ledger, Over
-from brique.store.overlay import fold
+from brique.store.overlay import Laid, fold
 from brique.store.rows import Rows, StoredRow, same_row
 
 if TYPE_CHECKING:
@@ -38,20 +38,27 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """Why a row is folded anew: `based` when `base` is its source row from now on."""
+    """Why a row is folded anew: `based` when `base` is its source row from now on; `absorbed`: what has become part of
+    its source row since."""
 
     origin: int | None = None
     based: bool = False
     base: Row | None = None
+    absorbed: tuple[Laid, ...] = ()
 
 
 @dataclass(slots=True)
 class _Writes:
     """What folding the rows of one table comes to."""
 
-    inserts: list[tuple[str, int, int, Row]]
-    shaded: list[tuple[str, Row | None]]
-    unshaded: list[str]
+    inserts: list[tuple[str, int, int, Row]] = field(default_factory=list)
+    updates: list[tuple[StoredRow, int, int, Row]] = field(default_factory=list)
+    shaded: list[tuple[str, Row | None]] = field(default_factory=list)
+    unshaded: list[str] = field(default_factory=list)
+
+    def carry_out(self, rows: Rows) -> None:
+        rows.update_many(self.updates)
+        rows.insert_many(self.inserts)
 
 
 class Folding:
@@ -73,13 +80,25 @@ class Folding:
                 if known is None:
                     waiting[key] = _Again(origin)
                 elif origin is not None:
-                    waiting[key] = _Again(origin, known.based, known.base)
+                    waiting[key] = _Again(origin, known.based, known.base, known.absorbed)
 
     def rebase(self, table: str, key: str, base: Row | None) -> None:
         """Take `base` for the source row of this key from now on, and fold the row anew."""
         waiting = self._again.setdefault(table, {})
         known = waiting.get(key)
         waiting[key] = _Again(known.origin if known else None, True, base)
+
+    def absorb(self, table: str, rows: Mapping[str, Sequence[Laid]]) -> None:
+        """Take the source rows of these keys for what they were, with these changes in them, and fold them anew."""
+        if table not in self._store.specs:
+            return
+        waiting = self._again.setdefault(table, {})
+        for key, laid in rows.items():
+            known = waiting.get(key)
+            if known is None:
+                waiting[key] = _Again(absorbed=tuple(laid))
+            else:
+                waiting[key] = _Again(known.origin, known.based, known.base, (*known.absorbed, *laid))
 
     def waits(self, table: str) -> set[str]:
         """The keys of a table that are to be folded anew."""
@@ -92,9 +111,9 @@ class Folding:
 
     def put(self, rows: Rows, key: str, current: StoredRow | None, values: Row | None) -> None:
         """Write a source row that has nothing laid over it, or take it away."""
-        inserts: list[tuple[str, int, int, Row]] = []
-        self._write(rows, key, current, values, 0, None, inserts)
-        rows.insert_many(inserts)
+        writes = _Writes()
+        self._write(rows, key, current, values, 0, None, writes)
+        writes.carry_out(rows)
 
     def drop(self) -> None:
         """Forget what waits: it was undone."""
@@ -112,7 +131,7 @@ class Folding:
         current = rows.get_many(keys)
         shadows = self._ledger.shadows(table, keys)
         over = self._ledger.over_many(table, keys)
-        writes = _Writes([], [], [])
+        writes = _Writes()
         names = rows.layout.spec.names
         for key, again in waiting.items():
             row = current.get(key)
@@ -123,16 +142,18 @@ class Folding:
                 base = shadows[key]
             else:
                 base = row.values if row else None
+            if again.absorbed:
+                base = fold(base, again.absorbed, names)
             laid, marked = over.get(key, _NOTHING)
             if laid and not (shaded and same_row(base, shadows[key])):
                 writes.shaded.append((key, base))
             elif shaded and not laid:
                 writes.unshaded.append(key)
             visible = fold(base, laid, names)
-            self._write(rows, key, row, visible, 2 if marked else int(bool(laid)), again.origin, writes.inserts)
+            self._write(rows, key, row, visible, 2 if marked else int(bool(laid)), again.origin, writes)
         self._ledger.shade_many(table, writes.shaded)
         self._ledger.unshade_many(table, writes.unshaded)
-        rows.insert_many(writes.inserts)
+        writes.carry_out(rows)
 
     def _write(
         self,
@@ -142,9 +163,9 @@ class Folding:
         values: Row | None,
         pending: int,
         origin: int | None,
-        inserts: list[tuple[str, int, int, Row]],
+        writes: _Writes,
     ) -> None:
-        """Bring the row from `current` to `values`; one that is new is only added to `inserts`."""
+        """Bring the row from `current` to `values`; what is new or changed is only added to `writes`."""
         if current is None and values is None:
             return
         table = rows.layout.spec.name
@@ -154,12 +175,18 @@ class Folding:
             rows.delete(current)
             self.rows_more[table] = self.rows_more.get(table, 0) - 1
             return
+        if current is not None and same_row(current.values, values):
+            if current.pending != pending:
+                seq = self._touch(table, key, current, current.values, pending, origin)
+                writes.updates.append((current, seq, pending, current.values))
+            return
         values = {name: values.get(name) for name in rows.layout.spec.names}
         if current is None:
-            inserts.append((key, self._touch(table, key, None, values, pending, origin), pending, values))
+            writes.inserts.append((key, self._touch(table, key, None, values, pending, origin), pending, values))
             self.rows_more[table] = self.rows_more.get(table, 0) + 1
-        elif current.pending != pending or not same_row(current.values, values):
-            rows.update(current, self._touch(table, key, current, values, pending, origin), pending, values)
+        else:
+            seq = self._touch(table, key, current, values, pending, origin)
+            writes.updates.append((current, seq, pending, values))
 
     def _touch(
         self, table: str, key: str, current: StoredRow | None, after: Row | None, pending: int, origin: int | None

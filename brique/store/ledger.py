@@ -32,6 +32,10 @@ def unpacked(blob: bytes | None) -> Row | None:
     return None if blob is None else _decode(blob)
 
 
+def _place(laid: Laid) -> tuple[int, int]:
+    return laid.position, laid.ordinal
+
+
 class Ledger:
     """Reads and writes of those tables; the writer's transaction owns the connection."""
 
@@ -91,6 +95,22 @@ class Ledger:
             "DELETE FROM overlay WHERE position IN (SELECT value FROM json_each(?))",
             (_listed(list(positions)).decode(),),
         )
+
+    def take_many(self, positions: Collection[int]) -> dict[str, dict[str, list[Laid]]]:
+        """Lift what these commands have laid or marked; what it was, by table and key, in its order."""
+        found = self._run(
+            "DELETE FROM overlay WHERE position IN (SELECT value FROM json_each(?)) "
+            "RETURNING table_name, key, position, ordinal, mark, before, after",
+            (_listed(list(positions)).decode(),),
+        ).fetchall()
+        taken: dict[str, dict[str, list[Laid]]] = {}
+        for table, key, position, ordinal, mark, before, after in found:
+            laid = taken.setdefault(table, {}).setdefault(key, [])
+            if not mark:
+                laid.append(Laid(position, ordinal, unpacked(before), unpacked(after)))
+                if len(laid) > 1:
+                    laid.sort(key=_place)
+        return taken
 
     def mark(self, position: int) -> list[tuple[str, str]]:
         """Lift what the command has laid, but mark its rows; their (table, key)."""

@@ -79,19 +79,25 @@ class Rows:
                 [(identity, text) for identity, text in texts if text],
             )
 
-    def update(self, row: StoredRow, version: int, pending: int, values: Row) -> None:
-        """Write what differs between `row`, as it is, and `values`."""
-        changed = [name for name in self._names if not same(row.values[name], values.get(name))]
-        sets = "".join(f", {quoted(name)} = ?" for name in changed)
-        if pending != row.pending:
-            sets += f", _pending = {int(pending)}"
-        self._connection.execute(
-            f"UPDATE {self.layout.table} SET _version = ?{sets} WHERE _id = ?",  # noqa: S608
-            (version, *[values.get(name) for name in changed], row.id),
-        )
-        if self.layout.searchable and not self._searched.isdisjoint(changed):
-            self._lose(row.id, row.values)
-            self._find(row.id, values)
+    def update_many(self, records: Sequence[tuple[StoredRow, int, int, Row]]) -> None:
+        """Write what differs between rows, as they are, and how they are to be: row, version, pending, values."""
+        alike: dict[tuple[bool, tuple[str, ...]], list[tuple[Value, ...]]] = {}
+        for row, version, pending, values in records:
+            changed: tuple[str, ...] = ()
+            if values is not row.values:
+                changed = tuple(name for name in self._names if not same(row.values[name], values.get(name)))
+            settles = pending != row.pending  # else it is not set: its index would be written for nothing
+            bound = alike.setdefault((settles, changed), [])
+            bound.append((version, *((pending,) if settles else ()), *map(values.get, changed), row.id))
+            if self.layout.searchable and not self._searched.isdisjoint(changed):
+                self._lose(row.id, row.values)
+                self._find(row.id, values)
+        for (settles, changed), rows in alike.items():
+            sets = "".join(f", {name} = ?" for name in (["_pending"] if settles else []) + [*map(quoted, changed)])
+            self._connection.executemany(
+                f"UPDATE {self.layout.table} SET _version = ?{sets} WHERE _id = ?",  # noqa: S608
+                rows,
+            )
 
     def delete(self, row: StoredRow) -> None:
         self._connection.execute(f"DELETE FROM {self.layout.table} WHERE _id = ?", (row.id,))  # noqa: S608

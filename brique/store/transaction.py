@@ -25,6 +25,9 @@ from brique.store.temporary import replaced
 if TYPE_CHECKING:
     from brique.store.writer import Store
 
+_FOLDED_TOGETHER_MAX = 5_000
+"""So many source rows are folded as a set, whatever is laid over them: to ask which of them have anything laid over
+them would mean to look at all that waits."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -137,6 +140,18 @@ class Tx:
         self._ledger.freshen(touched, seq)
         self._folding.again(touched)
         return ended
+
+    @_whole
+    def applied_as_wanted(self, positions: Sequence[int]) -> None:
+        """End the lives of many commands at once, as applied: their source rows are what they were, with what these
+        commands have laid in them. A row that is not in the copy comes with the next refresh. Commands that are not
+        there, or have ended, are left alone."""
+        seq = self._store.next_settlement()
+        ended = self._table.applied(positions, seq, self.now)
+        taken = self._ledger.take_many(ended)
+        for table, rows in taken.items():
+            self._ledger.freshen(((table, key) for key in rows), seq)
+            self._folding.absorb(table, rows)
 
     def state_of(self, position: int) -> State | None:
         """Where the command at `position` is in its life; None when it is not there."""
@@ -255,9 +270,14 @@ class Tx:
         are newer and stay. Without it every row counts as newest.
         """
         rows = self._store.rows(table)
-        special = self._ledger.keys_in(table) | self._folding.waits(table)
         newer = self._ledger.fresh_since(table, began) if began is not None else frozenset()
         given: list[tuple[str, Row | None]] = [*upserts, *((key, None) for key in deletes)]
+        if len(given) <= _FOLDED_TOGETHER_MAX:
+            for key, row in given:
+                if key not in newer:
+                    self._folding.rebase(table, key, row)
+            return
+        special = self._ledger.keys_in(table) | self._folding.waits(table)
         for key, row in given:
             if key in newer:
                 continue
@@ -390,7 +410,7 @@ class Tx:
             self._run("UPDATE table_state SET rows = rows + ? WHERE table_name = ?", (more, table))
         at = self.now
         records: list[tuple[Any, ...]] = [
-            (t.seq, table, key, packed(t.before), packed(t.after), at, t.origin, t.pending_before, t.pending_after)
+            (t.seq, table, key, *_both(t.before, t.after), at, t.origin, t.pending_before, t.pending_after)
             for (table, key), t in self._folding.touched.items()
             if table not in self.reloaded
         ]
@@ -403,3 +423,9 @@ class Tx:
             records,
         )
         self._store.trim_changes(self)
+
+
+def _both(before: Row | None, after: Row | None) -> tuple[bytes | None, bytes | None]:
+    """Both packed; a row that only ceases to be pending is packed once."""
+    first = packed(before)
+    return first, first if after is before else packed(after)

@@ -208,7 +208,7 @@ def test_what_was_applied_cannot_be_withdrawn(world: World) -> None:
 
 
 def crash_on_outcome(report: Report) -> None:
-    if any(outcome.state.settled for outcome in report.outcomes):
+    if report.done or any(outcome.state.settled for outcome in report.outcomes):
         raise Crash
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from brique.backends.postgresql.rows import Raw, TableRows
-from brique.backends.protocol import Applied
+from brique.backends.protocol import AS_WANTED, Applied
 from brique.schema import Change, Column, Kind, Row, Value
 
 RUN_MIN = 8
@@ -25,6 +25,9 @@ _CASTS = {
 }  # fmt: skip
 _BARE = frozenset(("int2", "int4", "int8", "numeric", "bool", "date", "time", "timestamp", "timestamptz", "uuid"))
 """Types whose texts need no quotes inside an array."""
+_KEPT_AS_GIVEN = {"int2": Kind.INTEGER, "int4": Kind.INTEGER, "int8": Kind.INTEGER, "text": Kind.TEXT}
+"""Types that keep the values of a kind as they are given; what else there is may be rounded, padded or cut."""
+_INTEGERS = {int, type(None)}
 Text = str | None
 
 
@@ -48,6 +51,37 @@ class Run:
         elif not self.is_delete:
             self.can = self.can and bool(self._after)
         self.sql = self._sql() if self.can else ""
+        self.is_sure = (
+            self.can
+            and not (self.is_insert or self.is_delete or rows.has_generated)
+            and all(
+                _KEPT_AS_GIVEN.get(rows.type_name(column)) is column.kind and not column.decoder
+                for column in self._after
+            )
+        )
+        """Whether an update leaves nothing in a row but what it is given, triggers aside, for values that are
+        `kept_as_given`; then it need not return the row."""
+        self.placed_sql = f"{self.sql.partition(' RETURNING ')[0]} RETURNING v.place" if self.is_sure else ""
+
+    def kept_as_given(self, changes: Sequence[Change]) -> bool:
+        """Whether the values of these changes are, written and read again, what they were."""
+        for column in self._after:
+            cells = [change.after[column.name] for change in changes]  # type: ignore[index]  # of this shape
+            if column.kind is Kind.INTEGER:
+                if not set(map(type, cells)) <= _INTEGERS:
+                    return False
+            elif not all(cell is None or (type(cell) is str and cell.isascii()) for cell in cells):
+                return False
+        return True
+
+    @staticmethod
+    def placed(count: int, back: Sequence[Sequence[Text]]) -> list[Applied]:
+        """What each change of the run did, from the places that `placed_sql` returns."""
+        found = [Applied(0, {})] * count
+        for (place,) in back:
+            at = int(place or 0) - 1
+            found[at] = Applied(found[at].rows + 1, {}) if found[at].rows else AS_WANTED
+        return found
 
     def _sql(self) -> str:
         rows, types = self.rows, self._types

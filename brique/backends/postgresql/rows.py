@@ -75,6 +75,11 @@ class TableRows:
             if not (column.generated or self._actual[column.source].generated or self._is_numbered(column))
         }
 
+    @property
+    def has_generated(self) -> bool:
+        """Whether a column follows from others."""
+        return any(column.generated or self._actual[column.source].generated for column in self.spec.columns)
+
     def _is_numbered(self, column: Column) -> bool:
         return self._actual[column.source].identity == "a"
 

@@ -10,7 +10,7 @@ from brique.backends.postgresql.catalogue import quoted, run, texts
 from brique.backends.postgresql.line import Line
 from brique.backends.postgresql.procedures import call
 from brique.backends.postgresql.rows import Parameters, Raw, TableRows, load
-from brique.backends.protocol import Applied, Tag
+from brique.backends.protocol import AS_WANTED, Applied, Tag
 from brique.errors import BackendRefused
 from brique.schema import Change, Effect, Row, TableSpec, Value
 
@@ -120,8 +120,11 @@ class PostgresSession:
             self._check()
             at = len(done)
             shape = _shape(changes[at][1])
-            end = at + 1
+            end, keys = at + 1, {changes[at][1].key}
             while end < len(changes) and end - at < RUN_MAX and _shape(changes[end][1]) == shape:
+                if changes[end][1].key in keys and end - at >= RUN_MIN:
+                    break  # a key that comes again begins another run
+                keys.add(changes[end][1].key)
                 end += 1
             try:
                 done += self._apply_run(changes[at:end])
@@ -154,9 +157,16 @@ class PostgresSession:
         return run
 
     def _unnested(self, unnested: Run, changes: Sequence[Change], arrays: Sequence[Raw | None]) -> list[Applied]:
+        is_quiet = self._is_quiet(unnested.spec)
+        is_sure = is_quiet and unnested.is_sure and unnested.kept_as_given(changes)
         with self._line.call(self._timeout, begun=self._opened) as connection:
-            back = texts(run(connection, unnested.sql, arrays))
-        found = unnested.applied(changes, back, is_quiet=self._is_quiet(unnested.spec))
+            back = texts(run(connection, unnested.placed_sql if is_sure else unnested.sql, arrays))
+        if is_sure:
+            found = unnested.placed(len(changes), back)
+            if found.count(AS_WANTED) == len(changes):
+                return found
+        else:
+            found = unnested.applied(changes, back, is_quiet=is_quiet)
         return [self._settled(unnested.spec, change, applied) for change, applied in zip(changes, found, strict=True)]
 
     def _settled(self, spec: TableSpec, change: Change, applied: Applied) -> Applied:

@@ -2,6 +2,10 @@
 
 Each statement returns its place in the run, so that what changed nothing is known, and, where no trigger can touch the
 row afterwards, the row as it now stands, which saves reading it again.
+
+Updates of rows by their primary key, with values that SQLite keeps as they are, need not return anything: each of them
+changes one row or none, so as many rows as updates mean that each has done its work, and the rows are as wanted. When
+it was fewer, they are undone and done again with everything returned.
 """
 
 from __future__ import annotations
@@ -12,15 +16,22 @@ from typing import Any, cast
 
 import apsw
 
-from brique.backends.protocol import Applied
-from brique.backends.sqlite.catalogue import quoted
+from brique.backends.protocol import AS_WANTED, Applied
+from brique.backends.sqlite.catalogue import columns_of, quoted
 from brique.backends.sqlite.rows import TableRows
+from brique.backends.sqlite.types import affinity
 from brique.errors import BackendRefused
 from brique.schema import Change, Kind, Row, TableSpec, Value
 
 Shape = tuple[str, tuple[str, ...] | None, tuple[str, ...] | None]
 """Table, names of `before` and of `after`: what has the same shape has the same statement."""
 _SINGLE_KINDS = (Kind.INTEGER, Kind.TEXT)
+_KEPT_AS_GIVEN = {Kind.INTEGER: ("INTEGER", "NUMERIC", "BLOB"), Kind.TEXT: ("TEXT", "BLOB")}
+"""Affinities of columns that keep the values of a kind as they are given."""
+_CASCADES = (
+    "SELECT 1 FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f WHERE s.type = 'table' "
+    "AND f.\"table\" = ? COLLATE NOCASE AND f.on_update NOT IN ('NO ACTION', 'RESTRICT')"
+)
 
 
 def shape_of(change: Change) -> Shape:
@@ -40,6 +51,34 @@ class Statement:
         self.is_empty = not self.is_insert and not self.is_delete and not self._after
         self.can_batch = not self.is_empty and all(column.kind in _SINGLE_KINDS for column in self.spec.key_columns)
         self.sql = self._sql()
+        self.is_counted = self.can_batch and is_quiet and not (self.is_insert or self.is_delete)
+        self.is_counted = self.is_counted and self._can_count(connection)
+        self.counted_sql = self.sql.partition(" RETURNING ")[0]
+
+    def _can_count(self, connection: apsw.Connection) -> bool:
+        """Whether each update changes one row or none, and nothing but what it is given."""
+        entries = columns_of(connection, self.spec.source)
+        if any(entry.hidden for entry in entries):
+            return False
+        if {column.source for column in self.spec.key_columns} != {e.name for e in entries if e.key_place}:
+            return False
+        kept = {entry.name: affinity(entry.declared) for entry in entries}
+        for name, _, convert in self._after:
+            column = self.rows.written[name]
+            if convert is not None or column.decoder or kept[column.source] not in _KEPT_AS_GIVEN.get(column.kind, ()):
+                return False
+        return not connection.execute(_CASCADES, (self.spec.source,)).fetchall()
+
+    def is_kept_as_given(self, changes: Sequence[Change]) -> bool:
+        """Whether the values of these changes are, written and read again, what they were."""
+        for name, _, _ in self._after:
+            cells = [change.after[name] for change in changes]  # type: ignore[index]  # of this shape
+            if self.rows.written[name].kind is Kind.INTEGER:
+                if not set(map(type, cells)) <= _INTEGERS:
+                    return False
+            elif not all(cell is None or (type(cell) is str and cell.isascii()) for cell in cells):
+                return False
+        return True
 
     def _columns(self, connection: apsw.Connection, row: Row | None) -> list[tuple[str, str, Any]]:
         written = self.rows.written
@@ -60,8 +99,8 @@ class Statement:
         start = f"DELETE FROM {table}" if self.is_delete else to  # noqa: S608
         return f"{start} WHERE {' AND '.join(where)} RETURNING {back}"
 
-    def values(self, changes: Sequence[Change]) -> list[tuple[Value, ...]] | None:
-        """The values of each change, made column by column; None when a key may be written in several ways."""
+    def values(self, changes: Sequence[Change]) -> list[Sequence[Value]] | None:
+        """The values of the changes, column by column; None when a key may be written in several ways."""
         columns: list[Sequence[Value]] = []
         for name, _, convert in self._after:
             cells = [change.after[name] for change in changes]  # type: ignore[index]  # of this shape
@@ -74,7 +113,7 @@ class Statement:
             for name, _, convert in self._before:
                 cells = [change.before[name] for change in changes]  # type: ignore[index]  # of this shape
                 columns.append(cells if convert is None else list(map(convert, cells)))
-        return list(zip(*columns, range(len(changes)), strict=True))
+        return columns
 
     def _keys(self, changes: Sequence[Change]) -> list[Sequence[Value]] | None:
         if any(convert is not None for convert in self._key):
@@ -109,6 +148,9 @@ class Statement:
             else:
                 found[place] = Applied(1, key)
         return found
+
+
+_INTEGERS = {int, type(None)}
 
 
 def _is_plain(value: Value) -> bool:
@@ -166,19 +208,33 @@ class Batches:
         connection: apsw.Connection,
         statement: Statement,
         run: Sequence[tuple[TableSpec, Change]],
-        values: Sequence[Any],
+        values: Sequence[Sequence[Value]],
         at: int,
     ) -> list[Applied]:
-        taken = _Counted(values)
-        try:
-            back = connection.executemany(statement.sql, taken).fetchall()
-        except apsw.Error as fault:
-            fault.index = at + taken.count - 1  # type: ignore[attr-defined]  # said with the refusal it becomes
-            raise
+        if statement.is_counted and statement.is_kept_as_given([change for _, change in run]):
+            before = connection.total_changes()
+            connection.execute("SAVEPOINT counted")
+            self._many(connection, statement.counted_sql, values, at)
+            if connection.total_changes() - before == len(run):
+                connection.execute("RELEASE counted")
+                return [AS_WANTED] * len(run)
+            connection.execute("ROLLBACK TO counted; RELEASE counted")
+        back = self._many(connection, statement.sql, [*values, range(len(run))], at)
         found = statement.applied(back, len(run))
         if all(applied is not None and applied.rows == 1 for applied in found):
             return found  # type: ignore[return-value]  # None is not among them
         return self._odd(run, found, at)
+
+    @staticmethod
+    def _many(
+        connection: apsw.Connection, sql: str, columns: Sequence[Sequence[Value]], at: int
+    ) -> list[tuple[Value, ...]]:
+        taken = _Counted(zip(*columns, strict=True))
+        try:
+            return connection.executemany(sql, taken).fetchall()
+        except apsw.Error as fault:
+            fault.index = at + taken.count - 1  # type: ignore[attr-defined]  # said with the refusal it becomes
+            raise
 
     def _odd(self, run: Sequence[tuple[TableSpec, Change]], found: Sequence[Applied | None], at: int) -> list[Applied]:
         """Where something changed no row: a value may be written in an unusual way, unless the key comes again."""
@@ -199,8 +255,8 @@ class Batches:
 class _Counted:
     """An iterator that tells how many it has handed out."""
 
-    def __init__(self, items: Sequence[Any]) -> None:
-        self._items = iter(items)
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
         self.count = 0
 
     def __iter__(self) -> Iterator[Any]:
