@@ -206,6 +206,11 @@ class Ledger:
             (packed(before), packed(after), table, key, position, ordinal),
         )
 
+    def positions_over(self, table: str, key: str) -> list[int]:
+        """Of the commands that have laid something over this row."""
+        found = self._run("SELECT DISTINCT position FROM overlay WHERE table_name = ? AND key = ?", (table, key))
+        return [position for (position,) in found.fetchall()]
+
     def forget_name(self, table: str, old: str) -> None:
         self._run("DELETE FROM renamed WHERE table_name = ? AND old = ?", (table, old))
 

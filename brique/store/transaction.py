@@ -235,10 +235,22 @@ class Tx:
         self._table.reopened(position)
         stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
         command = decode_command(stored[0])
+        named = [change for change in self.commands.renewed(command).changes if change.before is None]
         for change in command.changes:
             if change.before is None:
                 self._ledger.forget_name(change.table, change.key)
         self._lay_changes(position, self.commands.renewed(command))
+        over = {at for change in named for at in self._ledger.positions_over(change.table, change.key)}
+        for later in sorted(over - {position}):
+            self._lay_again(later)
+
+    def _lay_again(self, position: int) -> None:
+        """Lay a command that waits over the rows by the names that they have now."""
+        if self._known(position).settled:
+            return
+        stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
+        self._folding.again(self._ledger.lift(position), position)
+        self._lay_changes(position, self.commands.renewed(decode_command(stored[0])))
 
     @_whole
     def dismiss(self, position: int) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from brique.backends import Session
-from brique.commands import Claim, Claimed, Give, Move, Report, Restart, Waiting
+from brique.commands import Claim, Claimed, Give, Move, Outcome, Report, Restart, Waiting
 from brique.errors import BackendAway, Refused
 from brique.schema import Change, State
 from tests.commands.world import Crash, World
@@ -296,3 +296,16 @@ def test_what_still_waits_when_marks_are_allowed_again_is_sent_later(tmp_path: P
     assert world.erp("SELECT stock FROM item WHERE code = 'A'") == [(7,)]
     world.close()
     world.backend.close()
+
+
+def test_what_waits_on_a_row_follows_it_when_its_backend_has_forgotten_the_row(world: World) -> None:
+    made = world.create("note", text="first")
+    temporary = made.command.changes[0].key
+    later = world.update("note", temporary, text="second")
+    row = {"note": {"7": {"id": 7, "text": "first"}}}
+    world.ask(Report("erp", outcomes=[Outcome(made.position, State.APPLIED, keys={temporary: "7"})], rows=row))
+    assert (world.values("note", "7") or {})["text"] == "second"
+    world.ask(Report("erp", outcomes=[Outcome(made.position, State.KEPT)], rows={"note": {"7": None}}))
+    assert world.values("note", "7") is None
+    assert (world.values("note", temporary) or {})["text"] == "second"
+    assert world.state(later) is State.KEPT
