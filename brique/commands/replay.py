@@ -247,6 +247,7 @@ class Replay:
             if isinstance(fault, Culprit) and sent.done and not self.transactions:
                 reason = f"A part of it was done, then the backend said: {fault.outcome.reason}"
                 position = batch.items[0].position
+                self._held[position] = State.SENDING  # whatever else goes wrong until that is told
                 raise Culprit(Outcome(position, State.UNKNOWN, reason=reason, theirs=fault.outcome.theirs)) from fault
             raise
         self.pace.took(len(batch.items), self._monotonic() - started)

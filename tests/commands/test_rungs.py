@@ -168,3 +168,16 @@ def test_a_refusal_stops_nobody_else() -> None:
     post.letters.faults = ["no"]
     post.run(letter(1), letter(2))
     assert [post.outcomes[at].state for at in (1, 2)] == [State.REFUSED, State.APPLIED]
+
+
+def test_a_part_that_was_done_is_not_forgotten_when_the_backend_leaves_before_that_is_told() -> None:
+    post = Post(Rung.NONE)
+    post.letters.faults = ["", "no"]
+
+    def take(report: Report) -> None:
+        raise BackendAway("post: away")
+
+    post.replay.report = take
+    with pytest.raises(BackendAway):
+        post.run(letter(1, "a", "b"))
+    assert post.states[1] is State.SENDING
