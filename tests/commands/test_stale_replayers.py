@@ -1,5 +1,5 @@
-"""A replayer that others have overtaken since it was asked what waits: a process whose end nobody has seen yet, or whose
-last commit was still on its way when the next one began. On real servers."""
+"""A replayer that others have overtaken since it was asked what waits: a process whose end nobody has seen yet, or
+whose last commit was still on its way when the next one began. On real servers."""
 
 from __future__ import annotations
 
