@@ -18,14 +18,14 @@ from brique.app import backend as backend_module
 from brique.commands import Ledger, Replay, Report, life
 from brique.commands import ledger as ledger_module
 from brique.commands.course import Course
-from brique.commands.ledger import Give, Receipt
+from brique.commands.requests import Give, Receipt
 from brique.commands.restart import Restart
 from brique.errors import BackendAway, BackendRefused, NoRoom
 from brique.schema import State
 from brique.spool import SqliteSpool
 from brique.store import ledger as store_ledger
+from tests.simulation.backends import FakeBackend, FakeSession
 from tests.simulation.disk import SimDisk
-from tests.simulation.erp import FakeBackend, FakeSession
 from tests.simulation.simulation import COMMANDS, Broken, simulate
 
 Patch = Callable[[ExitStack], None]

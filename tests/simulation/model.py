@@ -1,8 +1,7 @@
 """What was asked and acknowledged in a simulation, and what must hold about it after every step.
 
 The model knows three truths and compares them: what clients were told (`asked`), what the backends have committed (the
-log of each `Erp`), and what the store shows. It reads the store's tables themselves, not through the product's own
-readers, and looks only at what is new since its last look.
+log of each `Erp`), and what the store shows (`shown`). It looks only at what is new since its last look.
 """
 
 from __future__ import annotations
@@ -10,86 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from brique.schema import PENDING, Change, Command, Row, State
+from brique.schema import PENDING, Change, State
 from brique.store import Store
+from tests.simulation.asked import Asked, Broken, Ledger
 from tests.simulation.erp import Entry, Erp
+from tests.simulation.shown import Shown
 
-_WAITING = (State.KEPT, State.SENDING)
+_STATES = {state.value: state for state in State}
 _NOTHING_DONE = (State.REFUSED, State.CONFLICT, State.WITHDRAWN)
-
-
-class Broken(AssertionError):
-    """A promise was broken."""
-
-
-@dataclass(eq=False)
-class Asked:
-    """A command that a client gave, with `token`. `position`: where it is kept, None when nobody has told."""
-
-    command: Command
-    token: str
-    marks: tuple[str, ...]
-    position: int | None = None
-    is_acknowledged: bool = False
-    is_forgotten: bool = False
-    state: State | None = None
-    doubts: int = 0
-    """How often somebody could not know what had arrived, by the time when it was given."""
-    epoch: int = 0
-    """How often its backend had forgotten something by the time when it was seen applied."""
-
-    @property
-    def id(self) -> str:
-        return self.command.id
-
-    @property
-    def backend(self) -> str:
-        return self.command.backend
-
-    def wanted(self) -> list[tuple[str, str]]:
-        """(kind, mark) of what it must have done when applied, deletions left out."""
-        found = [
-            ("insert" if change.before is None else "update", str(change.after["mark"]))
-            for change in self.command.changes
-            if change.after is not None
-        ]
-        return found + [("call", str(effect.arguments["mark"])) for effect in self.command.effects]
-
-    def deleted(self) -> list[tuple[str, str, str]]:
-        """(table, key, mark before) of the rows that it deletes."""
-        return [
-            (change.table, change.key, str(change.before["mark"]))
-            for change in self.command.changes
-            if change.before is not None and change.after is None
-        ]
-
-
-@dataclass
-class Ledger:
-    """What one ERP has committed, as far as it was looked at; begun anew when it has forgotten something."""
-
-    erp: Erp
-    epoch: int = -1
-    seen: int = 0
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    history: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)
-    """The marks that each row has had, in order; None when it was deleted."""
-    last: dict[tuple[str, str], tuple[int, Entry]] = field(default_factory=dict)
-    place_of: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """The row that a mark was put into."""
-    floor: dict[tuple[str, str], int] = field(default_factory=dict)
-    """How far in its history a row must be seen: the last change of it by a command that is shown as applied."""
-    forgetful: bool = False
-    """It has lost commits, and its process has not looked yet."""
-
-    def news(self) -> list[Entry]:
-        """What was committed since the last look."""
-        if self.epoch != self.erp.epoch:
-            self.epoch, self.seen = self.erp.epoch, 0
-            self.counts, self.history, self.last, self.floor, self.place_of = {}, {}, {}, {}, {}
-        found = self.erp.log[self.seen :]
-        self.seen = len(self.erp.log)
-        return found
 
 
 @dataclass
@@ -101,6 +28,8 @@ class Model:
     """Backends whose rung can always tell what has arrived: nothing there is ever `unknown`."""
     atomic: set[str] = field(default_factory=set)
     """Backends that do all of a command or nothing."""
+    guarded: set[str] = field(default_factory=set)
+    """Backends that know what they have done, step by step: in doubt is only what they refused half-way."""
     barred: set[str] = field(default_factory=set)
     """Users who, at some time, could not write."""
     asked: dict[str, Asked] = field(default_factory=dict)
@@ -119,6 +48,7 @@ class Model:
 
     def __post_init__(self) -> None:
         self.ledgers = {name: Ledger(erp) for name, erp in self.erps.items()}
+        self.seen = Shown(self)
 
     def ask(self, asked: Asked) -> None:
         asked.doubts = self.doubts
@@ -151,17 +81,18 @@ class Model:
         """Everything that must hold at any time. `store` must have taken in all of its spool."""
         self.checks += 1
         there = {
-            position: (identity, State(state), dismissed)
+            position: (identity, _STATES[state], dismissed)
             for position, identity, state, dismissed in store.connection.execute(
                 "SELECT position, id, state, dismissed FROM command"
             )
         }
         news = {name: ledger.news() for name, ledger in self.ledgers.items()}
         changed = self._check_commands(there)
-        for name, entries in news.items():
-            touched = self._take_in(name, entries)
+        done = {name: self._take_in(name, entries) for name, entries in news.items()}
+        for name, touched in done.items():
             self._check_effects(name, {*touched, *(asked for asked in changed if asked.backend == name)})
-        self._check_shown(store)
+            self._check_after(touched)
+        self.seen.check(store)
 
     def _check_commands(self, there: dict[int, tuple[str, State, int]]) -> list[Asked]:
         """Every acknowledged command is there, and its state follows from the one before. Those that have moved."""
@@ -182,9 +113,9 @@ class Model:
             forgotten = self.erps[asked.backend].epoch > asked.epoch
             if before is not None and not _leads(before, state, forgotten=forgotten):
                 raise Broken(f"{identity} went from {before} to {state}")
-            if asked.is_forgotten:
+            if asked.is_forgotten and position not in self.decided:  # a store made anew has it again
                 raise Broken(f"{identity} was forgotten as {before} and is {state} now")
-            if state is State.UNKNOWN and (asked.backend in self.surest or asked.doubts == self.doubts):
+            if state is State.UNKNOWN and not self._may_be_in_doubt(asked):
                 raise Broken(f"{identity} is unknown, and there was nothing that could not be known")
             if state is State.REFUSED and not self._has_reason(asked):
                 raise Broken(f"{identity} is refused, and nobody has refused it")
@@ -199,14 +130,48 @@ class Model:
                 self._note_missing(asked)
         return changed
 
+    def _may_be_in_doubt(self, asked: Asked) -> bool:
+        """Whether there was something about this command that could not be known."""
+        if asked.backend in self.guarded or asked.backend not in self.atomic:
+            half = len(asked.command.changes) + len(asked.command.effects) > 1 and self._was_refused(asked)
+            return half or (asked.backend not in self.guarded and asked.doubts != self.doubts)
+        return asked.backend not in self.surest and asked.doubts != self.doubts
+
+    def _was_refused(self, asked: Asked) -> bool:
+        """Whether its backend has said no to a part of it, or a row of it was not as its author saw it."""
+        return (
+            True if asked.backend not in self.atomic else not self.erps[asked.backend].refused.isdisjoint(asked.marks)
+        )
+
     def _has_reason(self, asked: Asked) -> bool:
         """Whether somebody has refused this command: its backend, its rights, a person, or the end of another one."""
         refused = self.erps[asked.backend].refused
-        if asked.position in self.decided or asked.command.user in self.barred or asked.command.after:
+        if asked.position in self.decided or asked.command.user in self.barred:
+            return True
+        if any(self._has_failed(receipt) for receipt in asked.command.after):
             return True
         if not refused.isdisjoint(asked.marks) or any(place[2] in refused for place in asked.deleted()):
             return True
         return any(change.key.startswith(PENDING) or _leans(change) for change in asked.command.changes)
+
+    def _has_failed(self, receipt: str) -> bool:
+        """Whether a command that others wait for has not been applied, and never will be."""
+        parent = self.asked[receipt]
+        return parent.is_forgotten or parent.state in _NOTHING_DONE
+
+    def _check_after(self, touched: set[Asked]) -> None:
+        """Nothing is done before what it waits for."""
+        for asked in touched:
+            own = self.ledgers[asked.backend].counts
+            if not any(what in own for what in asked.wanted()):
+                continue
+            for receipt in asked.command.after:
+                parent = self.asked[receipt]
+                done = self.ledgers[parent.backend].counts
+                missing = [what for what in parent.wanted() if what not in done]
+                is_told = parent.is_forgotten or parent.position in self.decided or parent.state is State.APPLIED
+                if missing and not is_told:
+                    raise Broken(f"{asked.id} was done before {receipt}, which it waits for ({parent.state})")
 
     def _has_met_others(self, asked: Asked) -> bool:
         """Whether a row that this command changes is, or was in the meantime, not as its author saw it; where the rung
@@ -239,14 +204,6 @@ class Model:
             asked.is_forgotten = True
         elif asked.is_acknowledged:
             raise Broken(f"{asked.id}, acknowledged at {asked.position} and {asked.state}, is not there")
-
-    def check_same_laid(self, store: Store, again: Store) -> None:
-        """`again` was made from the spool alone: the same commands wait, and the same is laid over the copy."""
-        for what, query in _LAID.items():
-            here = set(store.connection.execute(query).fetchall())
-            there = set(again.connection.execute(query).fetchall())
-            if here != there:
-                raise Broken(f"from the spool alone, {what} differ: lost {here - there}, new {there - here}")
 
     def _take_in(self, name: str, entries: list[Entry]) -> set[Asked]:
         """Take in what a backend has committed: once each, and on each row in the order of the acknowledgements."""
@@ -304,56 +261,6 @@ class Model:
             if place is not None:
                 ledger.floor[place] = max(ledger.floor.get(place, 0), ledger.history[place].index(mark))
 
-    def _check_shown(self, store: Store) -> None:
-        """What is not settled is seen: each row's last word of a waiting command, with its mark as pending; and what
-        has settled is seen as well, or something newer."""
-        renamed = {
-            (table, old): key
-            for table, old, key in store.connection.execute("SELECT table_name, old, key FROM renamed")
-        }
-        last: dict[tuple[str, str], Change] = {}
-        for _, asked in sorted(self.by_position.items()):
-            if asked.state in _WAITING:
-                for change in asked.command.changes:
-                    last[(change.table, renamed.get((change.table, change.key), change.key))] = change
-        rows = self._rows(store)
-        for (table, key), change in last.items():
-            _check_pending(table, key, change, rows[table].get(key))
-        for name, ledger in self.ledgers.items():
-            if not ledger.forgetful:
-                self._check_floor(name, ledger, rows, set(last))
-
-    def _rows(self, store: Store) -> dict[str, dict[str, tuple[int, Row]]]:
-        """Every visible row: by table and key, its mark as pending and its values."""
-        found: dict[str, dict[str, tuple[int, Row]]] = {}
-        for erp in self.erps.values():
-            for table, spec in erp.specs.items():
-                query = f"SELECT _key, _pending, {', '.join(spec.names)} FROM t_{table}"
-                found[table] = {
-                    key: (pending, dict(zip(spec.names, values, strict=True)))
-                    for key, pending, *values in store.connection.execute(query)
-                }
-        return found
-
-    def _check_floor(
-        self, name: str, ledger: Ledger, rows: dict[str, dict[str, tuple[int, Row]]], waiting: set[tuple[str, str]]
-    ) -> None:
-        for place, floor in ledger.floor.items():
-            if place in waiting:
-                continue
-            table, key = place
-            seen = rows[table].get(key)
-            mark = None if seen is None else seen[1]["mark"]
-            history = ledger.history[place]
-            is_older = mark in history[:floor] if self.erps[name].epoch else True
-            maker = self.of_mark.get(str(history[floor]))
-            if maker is not None and (table, f"{PENDING}{maker.id}") in waiting:
-                continue
-            if is_older and mark not in history[floor:] and not _is_unnumbered(rows[table], history[floor]):
-                raise Broken(
-                    f"{table}/{key} is seen as {mark}, older than {history[floor]}, which {name} has confirmed"
-                )
-
     def check_deletions(self) -> None:
         """At rest: a row that brique deleted was deleted by a command that says so."""
         wanted = {
@@ -367,7 +274,7 @@ class Model:
                 if entry.kind == "delete" and not entry.other and (entry.table, entry.key, entry.mark) not in wanted:
                     raise Broken(f"nobody stands for {entry}")
 
-    def _check_deleted(self) -> None:
+    def check_deleted(self) -> None:
         """At rest: what a command that is applied has deleted is not there any more."""
         marks = {
             (table, str(row["mark"]))
@@ -381,75 +288,6 @@ class Model:
                 for table, key, mark in asked.deleted():
                     if (table, mark) in marks:
                         raise Broken(f"{asked.id} is applied, and {table}/{key} is still there as {mark}")
-
-    def check_at_rest(self, store: Store) -> None:
-        """After everything has settled and a refresh: copy and backend are equal, and nothing is left over."""
-        shown = self._rows(store)
-        for erp in self.erps.values():
-            for table in erp.specs:
-                here = {key: values for key, (_, values) in shown[table].items()}
-                there = erp.rows(table)
-                if here != there:
-                    keys = {*here, *there}
-                    wrong = {key: (here.get(key), there.get(key)) for key in keys if here.get(key) != there.get(key)}
-                    raise Broken(f"{table}: copy and backend differ: {wrong}")
-                marks = {key: pending for key, (pending, _) in shown[table].items() if pending}
-                if marks:
-                    raise Broken(f"{table}: marks are left: {marks}")
-                state = store.reader.table_state(table)
-                if state is None or state.rows != len(here):
-                    raise Broken(f"{table}: {len(here)} rows are counted as {state}")
-        for left in ("overlay", "shadow"):
-            [[count]] = store.connection.execute(f"SELECT count(*) FROM {left}").fetchall()
-            if count:
-                raise Broken(f"{count} rows are left in {left}")
-        self._check_counts(store)
-        self._check_deleted()
-
-    def _check_counts(self, store: Store) -> None:
-        """What the outbox counts is what is there."""
-        counted = {
-            (state, backend): n
-            for state, backend, n in store.connection.execute(
-                "SELECT state, backend, sum(n) FROM command_count GROUP BY state, backend"
-            )
-            if n
-        }
-        there = {
-            (state, backend): n
-            for state, backend, n in store.connection.execute(
-                "SELECT state, backend, count(*) FROM command GROUP BY state, backend"
-            )
-        }
-        if counted != there:
-            raise Broken(f"the outbox counts {counted} where there are {there}")
-
-
-def _is_unnumbered(rows: dict[str, tuple[int, Row]], mark: str | None) -> bool:
-    """Whether a row is seen under its temporary key: a crash has lost its number until the next refresh."""
-    return any(key.startswith(PENDING) and row["mark"] == mark for key, (_, row) in rows.items())
-
-
-def _check_pending(table: str, key: str, change: Change, seen: tuple[int, Row] | None) -> None:
-    if change.after is None:
-        if seen is not None:
-            raise Broken(f"{table}/{key} is seen although its deletion waits")
-    elif seen is None:
-        if change.before is None:
-            raise Broken(f"{table}/{key} waits to be made and is not seen")
-    elif any(seen[1][name] != value for name, value in change.after.items()):
-        raise Broken(f"{table}/{key} is seen as {seen[1]} although {change.after} waits")
-    elif not seen[0]:
-        raise Broken(f"{table}/{key} has a waiting command and is not marked")
-
-
-_LAID = {
-    "commands": "SELECT position, id, backend, user, replace(state, 'sending', 'kept'), dismissed FROM command "
-    "WHERE state IN ('kept', 'sending') OR (dismissed = 0 AND state IN ('refused', 'conflict', 'unknown'))",
-    "waiting changes": "SELECT table_name, key, position, ordinal, before, after FROM overlay "
-    "WHERE position IN (SELECT position FROM command WHERE state IN ('kept', 'sending'))",
-    "marks": "SELECT table_name, key, position FROM overlay WHERE mark",
-}
 
 
 def _leans(change: Change) -> bool:
@@ -476,4 +314,4 @@ def told(model: Model) -> list[tuple[str, str]]:
     return [(asked.id, str(asked.state)) for _, asked in sorted(model.by_position.items())]
 
 
-__all__ = ["Asked", "Broken", "Ledger", "Model", "told"]
+__all__ = ["Broken", "Model", "told"]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from brique.commands import check
 from brique.errors import BriqueError, EngineAway, NotFound, Stale
-from brique.schema import Change, Command, Effect, Row, State, TableSpec, encode_command
+from brique.schema import PENDING, Change, Command, Effect, Row, State, TableSpec, encode_command
 from brique.store import Reader, Store
+from tests.simulation.asked import Asked, Broken
 from tests.simulation.erp import Entry, Erp
 from tests.simulation.erp import State as ErpState
-from tests.simulation.model import Asked, Broken
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -162,13 +162,13 @@ class Clients:
 
     def _parents(self) -> tuple[str, ...]:
         """Receipts of commands, of any backend, that must have been applied first."""
-        if not self.sim.has_after or self.random.random() > 0.1:
+        if self.random.random() > 0.08:
             return ()
         known = [asked.id for asked in self.sim.model.by_position.values() if not asked.is_forgotten][-8:]
         return (self.random.choice(known),) if known else ()
 
     def _content(self, copy: Copy, erp: Erp, identity: str) -> tuple[tuple[Change, ...], tuple[Effect, ...]]:
-        if self.sim.has_effects and self.random.random() < 0.08:
+        if self.random.random() < 0.08:
             amount = self.random.choice((-1, 5, 6))
             effect = Effect("post", {"mark": identity + "e", "amount": amount})
             return (self._changes(copy, erp, identity) if self.random.random() < 0.5 else ()), (effect,)
@@ -176,15 +176,17 @@ class Clients:
 
     def _changes(self, copy: Copy, erp: Erp, identity: str) -> tuple[Change, ...]:
         kind = self.random.random()
-        item, note, line = erp.specs.values()
+        item, note, line, entry = erp.specs.values()
         if kind < 0.5:
             return self._update(copy, erp, identity)
         if kind < 0.62:
             return (self._create(copy, note, identity, {"text": f"note of {identity}"}),)
-        if kind < 0.70:
+        if kind < 0.68:
+            return self._entry(copy, entry, note, identity)
+        if kind < 0.72:
             code = self.random.choice("ABCDEFGH")
             return (self._create(copy, item, identity, {"code": code, "name": identity, "stock": 5}),)
-        if kind < 0.76:
+        if kind < 0.77:
             number, part = self.random.randint(1, 5), self.random.choice(("x", "y z", "é,~"))
             return (self._create(copy, line, identity, {"number": number, "part": part, "quantity": 1}),)
         if kind < 0.84:
@@ -197,9 +199,21 @@ class Clients:
         made = self._create(copy, note, identity, {"text": f"with an item, {identity}"})
         return (made, *self._update(copy, erp, identity + "b"))
 
+    def _entry(self, copy: Copy, entry: TableSpec, note: TableSpec, identity: str) -> tuple[Change, ...]:
+        """A row that refers to a note: to one that has no number yet, if there is one, or to one made with it."""
+        keys = copy.keys(note)
+        fresh = [key for key in keys if key.startswith(PENDING)]
+        if self.random.random() < 0.3 or not keys:
+            made = self._create(copy, note, identity, {"text": f"with an entry, {identity}"})
+            given: Row = {"note": made.key, "text": "of its note", "mark": identity + "c"}
+            return made, Change(entry.name, f"{PENDING}{identity}.2", None, given)
+        target = self.random.choice(fresh or keys)
+        value = target if target.startswith(PENDING) else int(target)
+        return (self._create(copy, entry, identity, {"note": value, "text": "of a note"}),)
+
     def _some_row(self, copy: Copy, erp: Erp) -> tuple[TableSpec, str]:
-        item, note, line = erp.specs.values()
-        spec = self.random.choice((item, item, note, line))
+        item, note, line, entry = erp.specs.values()
+        spec = self.random.choice((item, item, note, line, entry))
         keys = copy.keys(spec)
         if not keys:
             raise NotFound("no rows")
@@ -244,9 +258,14 @@ class Clients:
 
     def decide(self) -> bool:
         """Somebody looks into the ERP and says what became of a command whose outcome is unknown."""
-        found = [position for position, state in self._needing_person() if state is State.UNKNOWN]
+        store = self.sim.door.alive().store
+        query = "SELECT position FROM command WHERE state = 'unknown' ORDER BY position"  # put away or not: others wait
+        found = [position for (position,) in store.connection.execute(query)]
         found = [
-            position for position in found if self.sim.erps[self.sim.model.by_position[position].backend].late is None
+            position
+            for position in found
+            if position in self.sim.model.by_position
+            and self.sim.erps[self.sim.model.by_position[position].backend].late is None
         ]
         if not found:
             return False
@@ -316,6 +335,7 @@ class Colleague:
             row: Row = {
                 "item": lambda: {"code": self.random.choice("ABCDEFGH"), "name": mark, "stock": 1},
                 "note": lambda: {"id": state.next_number(), "text": mark},
+                "entry": lambda: {"id": state.next_number(), "note": None, "text": mark},
                 "line": lambda: {"number": self.random.randint(1, 5), "part": "x", "quantity": 2},
             }[kind]()
             key = tuple(row[name] for name in spec.key)
@@ -331,7 +351,7 @@ class Colleague:
             del rows[key]
             return Entry("delete", spec.name, spec.key_of(row), str(row["mark"]), other=True)
         if chance < 0.6 and kind != "line":
-            rows[key] = {**row, {"item": "name", "note": "text"}[kind]: mark}
+            rows[key] = {**row, {"item": "name", "note": "text", "entry": "text"}[kind]: mark}
         else:
             rows[key] = {**row, "mark": mark}
         return Entry("update", spec.name, spec.key_of(row), str(rows[key]["mark"]), other=True)

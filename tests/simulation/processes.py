@@ -29,8 +29,8 @@ from brique.commands import Report
 from brique.errors import BriqueError, EngineAway, NoRoom
 from brique.settings import Settings
 from brique.spool import Entry, SqliteSpool
+from tests.simulation.backends import FakeBackend
 from tests.simulation.disk import PowerCut, SimDisk
-from tests.simulation.erp import FakeBackend
 from tests.simulation.faults import Crash, Ended, Faults
 
 _encode, _decode = msgspec.msgpack.encode, msgspec.msgpack.decode
@@ -72,6 +72,8 @@ class _Stopped:
 
 class _NoGuard:
     """Calls here end by themselves: the simulated backend says when the time of a frozen one is over."""
+
+    is_slow = False
 
     @contextmanager
     def call(self, seconds: float, *, slow_seconds: float = 1.0) -> Iterator[None]:

@@ -13,55 +13,39 @@ come to rest and compared with the backends.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from brique.app.intranet import Declared, Intranet
 from brique.backends import Rung
-from brique.commands import Ledger
 from brique.errors import EngineAway, NotFound
-from brique.store import Store
+from tests.simulation.backends import FakeBackend, Manner
 from tests.simulation.disk import SimDisk
-from tests.simulation.erp import Erp, FakeBackend, Manner, tables_of
+from tests.simulation.erp import Erp, tables_of
 from tests.simulation.faults import Ended, Faults
+from tests.simulation.mishaps import Mishaps, set_zone
 from tests.simulation.model import Broken, Model
 from tests.simulation.people import Clients, Colleague
 from tests.simulation.processes import Door, SimClock, SimProcess, Task, new_settings
+from tests.simulation.start import declared, furnish, memory, names_of, prefix_of
 
 COMMANDS = 100
 """Commands of one life, unless said."""
 DISKS = 0.2
 """Share of lives whose spool is on a disk that loses, tears and reorders what was not flushed."""
-MANNERS = (Manner(Rung.COMPARE),)
+MANNERS = (
+    *[Manner(Rung.COMPARE)] * 3,
+    *[Manner(Rung.GUARD, transactions=False)] * 2,
+    Manner(Rung.NATURAL_KEY, transactions=False),
+    Manner(Rung.NONE, transactions=False),
+)
+"""Of the backends that do not allow the marker table; half of them do."""
 _STEPS_MAX = 2_000
-_ZONES = ("UTC", "Africa/Dakar", "Asia/Kathmandu", "America/St_Johns")
-
-
-@cache
-def declared(backends: int) -> Declared:
-    intranet = Intranet("Simulation")
-    for name in names_of(backends):
-        backend = intranet.backend(name, "sqlite:////nowhere", refresh=20.0)
-        intranet.infer(backend, tuple(tables_of(name, prefix_of(name)).values()))
-    return intranet.declared()
-
-
-def names_of(backends: int) -> tuple[str, ...]:
-    return ("erp", "crm")[:backends]
-
-
-def prefix_of(name: str) -> str:
-    return "" if name == "erp" else "b_"
 
 
 class Life:
@@ -78,9 +62,6 @@ class Life:
 class Simulation:
     """One run in `folder`. `seed` decides everything, which kinds of backend there are as well."""
 
-    has_effects = False
-    has_after = False
-
     def __init__(self, folder: Path, seed: int) -> None:
         self.seed, self.folder = seed, folder
         self.random = random.Random(seed)
@@ -94,8 +75,10 @@ class Simulation:
         self.erps = {name: Erp(tables_of(name, prefix_of(name))) for name in self.names}
         self.model = Model(self.erps, surest=set(self.names) if self.marker and not self.is_switching else set())
         self.running: Task | None = None
-        self.model.atomic = set(self.names)
         self.backends = {name: self._backend(name) for name in self.names}
+        manners = {name: backend.manner for name, backend in self.backends.items()}
+        self.model.atomic = {name for name, manner in manners.items() if manner.transactions}
+        self.model.guarded = {name for name, manner in manners.items() if manner.rung is Rung.GUARD}
         self.gone: set[str] = set()
         self.step = 0
         self.clients, self.colleague = Clients(self), Colleague(self)
@@ -103,11 +86,12 @@ class Simulation:
         self.zombies: list[tuple[Life, Task]] = []
         self.photo: dict[str, bytes] = {}
         if self.chance() < 0.97:
-            _furnish(folder, len(self.names))
+            furnish(folder, len(self.names))
         apart = random.Random(seed + 0.6)  # lives without such a disk stay as they were
         if apart.random() < DISKS:
             self.door.disk = SimDisk(folder / "spool", apart)
         self.door.start()
+        self.mishaps = Mishaps(self)
         self.lives = {name: Life(self._new_process(name)) for name in self.names}
 
     def _backend(self, name: str) -> FakeBackend:
@@ -117,11 +101,16 @@ class Simulation:
             self.faults,
             self._between,
             marker=self.marker,
-            manner=self.random.choice(MANNERS),
+            manner=Manner() if self.marker or self.is_switching else self.random.choice(MANNERS),
             prints=self.chance() < 0.5,
             advance=self._advance,
             committed=self._check_rights,
         )
+
+    @property
+    def is_forgetful(self) -> bool:
+        """Whether a backend has lost commits, and its process has not looked yet."""
+        return any(ledger.forgetful for ledger in self.model.ledgers.values())
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -261,22 +250,22 @@ class Simulation:
             for name in self.names:
                 self._finish(name, "turn")
                 self._refresh_whole(name)
-        clients = self.clients
+        clients, mishaps = self.clients, self.mishaps
         actions: list[Callable[[], Any]] = [
             *[clients.burst] * 10, *[clients.click_again] * 2, *[clients.withdraw] * 2, *[clients.decide] * 2,
-            clients.dismiss, clients.other_wish, self.sack, *[self.colleague.work] * 5, self.forget,
-            *[self.turn] * 14, *[self.work_on_refresh] * 7, *[self.pass_time] * 2, *[self.faults.change] * 2,
-            self.kill_engine, self.kill_process, self.step_clock, self.haunt, *[self.move_zombie] * 2,
+            clients.dismiss, clients.other_wish, mishaps.sack, *[self.colleague.work] * 5, mishaps.forget,
+            *[self.turn] * 14, *[self.work_on_refresh] * 7, *[mishaps.pass_time] * 2, *[self.faults.change] * 2,
+            self.kill_engine, self.kill_process, mishaps.step_clock, self.haunt, *[self.move_zombie] * 2,
         ]  # fmt: skip
         rare: list[Callable[[], Any]] = [
-            self.lose_store, self.take_photo, self.cut_power, self.clean_spool, self.rebuild, self.rest,
-            *[self.worsen_disk] * (4 if self.door.disk is not None else 0),
+            mishaps.lose_store, mishaps.take_photo, mishaps.cut_power, mishaps.clean_spool, mishaps.rebuild, self.rest,
+            *[mishaps.worsen_disk] * (4 if self.door.disk is not None else 0),
         ]  # fmt: skip
         while self.clients.count < commands and self.step < _STEPS_MAX:
             self.step += 1
             self._act(self.random.choice(rare if self.chance() < 0.06 else actions))
             if self.door.has_no_power:
-                self._lose_power()
+                self.mishaps.lose_power()
             self.check()
         self.rest()
 
@@ -297,17 +286,18 @@ class Simulation:
             self.door.kill()
             if self.door.disk is not None:
                 self.door.disk.close()
-        self._set_zone("UTC")
+        set_zone("UTC")
 
     def check(self) -> None:
         """The promises, on a store that has caught up with the spool."""
-        with self.faults.none(), self._sound_disk():
+        with self.faults.none(), self.sound_disk():
             engine = self.door.alive()
-            engine.ledger.handle([])
+            if engine.ledger._is_behind:
+                engine.ledger.handle([])
             self.model.check(engine.store)
 
     @contextmanager
-    def _sound_disk(self) -> Iterator[None]:
+    def sound_disk(self) -> Iterator[None]:
         """The disk does what it should inside."""
         disk = self.door.disk
         if disk is None:
@@ -321,7 +311,7 @@ class Simulation:
 
     def rest(self) -> None:
         """Let everything settle; then copy and backend must be equal."""
-        with self.faults.none(), self._sound_disk():
+        with self.faults.none(), self.sound_disk():
             for erp in self.erps.values():
                 erp.thaw(self.chance() < 0.5)
             for life, task in list(self.zombies):
@@ -335,9 +325,10 @@ class Simulation:
             self.check()
             store = self.door.alive().store
             self.model.check_deletions()
-            self.model.check_at_rest(store)
+            self.model.seen.check_rest(store)
+            self.model.check_deleted()
             if self.chance() < 0.2:
-                self.rebuild()
+                self.mishaps.rebuild()
 
     def _settle_all(self) -> None:
         for _ in range(8):
@@ -374,110 +365,17 @@ class Simulation:
             self._finish(name, "turn")
         raise Broken(f"{name} answers, and is down: {self.lives[name].process.breaker.reason}")
 
-    # -- what happens to it -------------------------------------------------------------------------------------------
-
-    def pass_time(self) -> None:
-        self.clock.seconds += self.random.choice((1, 30, 3600))
-
-    def step_clock(self) -> None:
-        """Somebody sets the clock, or the zone of the machine."""
-        step = self.random.choice((-86_400, -3_600, -5, 5, 3_600, 86_400))
-        self.clock.wall += step
-        self.faults.counts["clock set back" if step < 0 else "clock set forward"] += 1
-        if self.chance() < 0.3:
-            self.faults.counts["machine in another zone"] += 1
-            self._set_zone(self.random.choice(_ZONES))
-
-    def _set_zone(self, zone: str) -> None:
-        if os.environ.get("TZ", "UTC") != zone:
-            os.environ["TZ"] = zone
-            time.tzset()
-
-    def sack(self) -> None:
-        """An account is taken away, or given back."""
-        self.gone = set() if self.gone else {"gone"}
-        self.model.barred |= self.gone
-
-    def forget(self) -> None:
-        """The server loses its last commits, or is restored from its backup; connections to it are cut."""
-        name = self.random.choice(self.names)
-        backend, ledger = self.backends[name], self.model.ledgers[name]
-        if name not in self.model.surest or backend.is_locked or self.chance() < 0.6:
-            return
-        if backend.erp.forget(self.random.randint(1, 4)):
-            self.faults.counts["backend restored from its backup"] += 1
-            ledger.forgetful = True
-            backend.cut_connections()
-
-    def lose_store(self) -> None:
-        """The store's files are gone; it is made again from backend and spool. Claims are not in the spool: what was
-        on its way is found out before anybody could withdraw it."""
-        if any(ledger.forgetful for ledger in self.model.ledgers.values()) or self.zombies:
-            return  # who loses both at once cannot be helped
-        self.faults.counts["store lost"] += 1
-        self._stop_all()
-        for file in self.folder.glob("store.db*"):
-            file.unlink()
-        self._begin_again()
-
-    def take_photo(self) -> None:
-        """What of the store is on the disk for good by now, if the power fails before the next flush."""
-        self.door.alive()
-        self.photo = {file.name: file.read_bytes() for file in self.folder.glob("store.db*") if "-shm" not in file.name}
-
-    def worsen_disk(self) -> None:
-        """The power is going to fail after some calls of the disk, or one flush of it will."""
-        disk = self.door.disk
-        if disk is None or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
-            return
-        if self.chance() < 0.3:
-            self.faults.counts["flush failed"] += 1
-            disk.failing_flushes = 1
-        else:
-            disk.cut_at = disk.calls + self.random.randint(1, 40)
-
-    def _lose_power(self) -> None:
-        """The power has failed in mid-write: of what was not flushed, some is there, some not, some torn."""
-        disk = self.door.disk
-        assert disk is not None
-        self.faults.counts["power cut: unflushed writes lost, torn, reordered"] += 1
-        if not self.photo or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
-            self.photo = {}
-        self._stop_all()
-        disk.power_up()
-        if self.photo:
-            self._put_photo()
-        self.door.has_no_power = False
-        self._begin_again()
-
-    def _put_photo(self) -> None:
-        for file in self.folder.glob("store.db*"):
-            file.unlink()
-        for name, content in self.photo.items():
-            (self.folder / name).write_bytes(content)
-
-    def cut_power(self) -> None:
-        """Everything ends; of the store, which does not flush, only what the disk had kept is there."""
-        if not self.photo or self.zombies or any(ledger.forgetful for ledger in self.model.ledgers.values()):
-            return
-        self.faults.counts["power cut: store thrown back"] += 1
-        self._stop_all()
-        if self.door.disk is not None:
-            self.door.disk.power_up()
-        self._put_photo()
-        self._begin_again()
-
-    def _stop_all(self) -> None:
+    def stop_all(self) -> None:
         self.door.kill()
         with self.faults.none():
             for name in self.names:
                 self._kill(name)
 
-    def _begin_again(self) -> None:
+    def begin_again(self) -> None:
         if self.door.disk is not None and self.door.disk.is_dead:
             self.door.disk.power_up()
         self.door.has_no_power = False
-        with self.faults.none(), self._sound_disk():
+        with self.faults.none(), self.sound_disk():
             self.door.alive()
             self.lives = {name: Life(self._new_process(name)) for name in self.names}
             for erp in self.erps.values():
@@ -485,73 +383,6 @@ class Simulation:
             for name in self.names:
                 self._finish(name, "turn")
                 self._refresh_whole(name)
-
-    def clean_spool(self) -> None:
-        """Commands that settled long ago are forgotten, and the spool's records of them."""
-        if any(ledger.forgetful for ledger in self.model.ledgers.values()):
-            return  # kept for less time than the backend's backups are
-        self.faults.counts["spool cleaned"] += 1
-        self.model.may_forget = True
-        for erp in self.erps.values():
-            erp.keep_no_backup()
-        before = self.clock.now() - timedelta(seconds=self.random.choice((0, 60, 3600)))
-        self.door.run(lambda engine: engine.ledger.forget(before))
-
-    def rebuild(self) -> None:
-        """What is laid over the copy can be made again from the spool alone."""
-        with self.faults.none(), self._sound_disk():
-            engine = self.door.alive()
-            engine.ledger.handle([])
-            place = self.folder / "again"
-            place.mkdir()
-            again = Store(place / "store.db", self.door.declared.specs, clock=self.clock)
-            try:
-                Ledger(engine.spool, again, self.clock).catch_up()
-                self.faults.counts["store made again from the spool"] += 1
-                self.model.check_same_laid(engine.store, again)
-            finally:
-                again.close()
-                shutil.rmtree(place)
-
-
-_TEMPLATES: dict[int, dict[str, bytes]] = {}
-
-
-def _furnish(folder: Path, backends: int) -> None:
-    """Put the files of a brique that has made its first copy into `folder`."""
-    files = _TEMPLATES.get(backends)
-    if files is None:
-        files = _TEMPLATES[backends] = _template(backends)
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-
-def _template(backends: int) -> dict[str, bytes]:
-    """Such files: what a first start of a fair life leaves."""
-    place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=memory()))
-    faults = Faults(random.Random(0))
-    door = Door(declared(backends), new_settings(place), SimClock(), faults)
-    engine = door.start()
-    for name in names_of(backends):
-        erp = Erp(tables_of(name, prefix_of(name)))
-        backend = FakeBackend(
-            name, erp, faults, lambda place: None, marker=False, manner=MANNERS[0], prints=True,
-            advance=lambda seconds: None, committed=lambda name, marks: None,
-        )  # fmt: skip
-        process = SimProcess(door, backend, lambda place: None, lambda command: "", lambda: None)
-        process.refreshing._refresh()
-        process.end()
-    engine.store.checkpoint()
-    door.kill()
-    found = {
-        str(path.relative_to(place)): path.read_bytes()
-        for path in place.rglob("*")
-        if path.is_file() and "-shm" not in path.name
-    }
-    shutil.rmtree(place)
-    return found
 
 
 def simulate(
@@ -573,9 +404,3 @@ def simulate(
         simulation.close()
         shutil.rmtree(place, ignore_errors=True)
     return simulation
-
-
-def memory() -> Path | None:
-    """A folder in memory, where there is one: the simulation flushes a lot."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() else None
