@@ -212,6 +212,7 @@ class BackendProcess:
                 self._is_begun = True
             self._replay()
         except (BackendAway, BackendRefused) as fault:
+            self._no_longer_slow()
             if isinstance(fault, BackendRefused):
                 self.replay = None
             self._failed(fault)
@@ -223,6 +224,12 @@ class BackendProcess:
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
 
     def _probe(self) -> None:
+    def _no_longer_slow(self) -> None:
+        """What was told to be slow while it lasted is over, and was no fault."""
+        is_slow = self.guard.is_slow or self.refreshing.refresher.guard.is_slow
+        if self._state == str(Health.SLOW) and self.breaker.health is Health.LIVE and not is_slow:
+            self._say(state=str(Health.LIVE), last_error="")
+
         with self._timed(self.settings.backend_connect_seconds + self.seconds):
             self.backend.ping(self.settings.backend_connect_seconds)
         if self.replay is None:

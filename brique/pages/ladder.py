@@ -40,7 +40,10 @@ _CAN: dict[str, tuple[str, str]] = {
 def climbing(rung: str, reason: str, t: Callable[[str], str]) -> tuple[str, str]:
     """The words for a rung, and what stands against a better one and what would help."""
     sentence, climb = RUNGS.get(rung, (rung, ""))
-    return t(sentence) if sentence else "", " ".join(filter(None, (reason, t(climb) if climb else "")))
+    hint = t(climb) if climb else ""
+    if reason and hint:
+        hint = hint[0].upper() + hint[1:]
+    return t(sentence) if sentence else "", " ".join(filter(None, (reason, hint)))
 
 
 def abilities(found: Mapping[str, bool | None], t: Callable[[str], str]) -> list[tuple[bool, str]]:

@@ -83,6 +83,12 @@ class Guard:
                 if call is not None:
                     call.started = self.clock.monotonic()
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether a call in progress was told to be slow."""
+        call = self._call
+        return call is not None and call.told
+
     def stop(self) -> None:
         """End the thread."""
         self._stopped.set()
