@@ -20,6 +20,9 @@ class Asked:
     token: str
     marks: tuple[str, ...]
     position: int | None = None
+    is_fresh: bool = False
+    """Only wanted when its rows are as its author saw them."""
+    is_turned_away: bool = False
     is_acknowledged: bool = False
     is_forgotten: bool = False
     state: State | None = None
@@ -35,6 +38,11 @@ class Asked:
     @property
     def backend(self) -> str:
         return self.command.backend
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody gives it again: it was forgotten after its time, or turned away."""
+        return self.is_forgotten or self.is_turned_away
 
     def wanted(self) -> list[tuple[str, str]]:
         """(kind, mark) of what it must have done when applied, deletions left out."""

@@ -18,15 +18,18 @@ from brique.app import backend as backend_module
 from brique.commands import Ledger, Replay, Report, life
 from brique.commands import ledger as ledger_module
 from brique.commands.course import Course
+from brique.commands.marks import Marks
 from brique.commands.requests import Give, Receipt
 from brique.commands.restart import Restart
+from brique.commands.transaction import Work
 from brique.errors import BackendAway, BackendRefused, NoRoom
 from brique.schema import State
 from brique.spool import SqliteSpool
 from brique.store import ledger as store_ledger
 from tests.simulation.backends import FakeBackend, FakeSession
 from tests.simulation.disk import SimDisk
-from tests.simulation.simulation import COMMANDS, Broken, simulate
+from tests.simulation.model import Broken
+from tests.simulation.simulation import COMMANDS, simulate
 
 Patch = Callable[[ExitStack], None]
 
@@ -105,7 +108,7 @@ def believe_an_old_reading(stack: ExitStack) -> None:
 
 def ignore_the_token(stack: ExitStack) -> None:
     """A form sent twice is two commands."""
-    _put(stack, ledger_module, "_token", lambda user, token: "")
+    _put(stack, ledger_module, "token_key", lambda user, token: "")
 
 
 def settle_twice(stack: ExitStack) -> None:
@@ -243,6 +246,27 @@ def leave_out_the_first(stack: ExitStack) -> None:
     _put(stack, Replay, "_in_session", passing)
 
 
+def keep_what_is_stale(stack: ExitStack) -> None:
+    """Two people at one row at the same moment: the second one's command is kept unseen."""
+    _put(stack, ledger_module, "check_fresh", lambda tx, command, laid: None)
+
+
+def refuse_what_others_have_applied(stack: ExitStack) -> None:
+    """A replayer that was overtaken tells what it finds as its own outcome, without looking at the mark again."""
+    _put(stack, Marks, "hold", lambda self, position: None)
+
+
+def forget_calls(stack: ExitStack) -> None:
+    """What a command asks for beside its changes is left out when it is sent with others."""
+    _put(stack, Work, "_with_effects", lambda self, session, batch, flat, steps, sent: self._apply(session, flat, sent))
+
+
+def pass_the_parent(stack: ExitStack) -> None:
+    """A command is sent although the one that it waits for is not applied."""
+    _put(stack, Course, "_builds_on", lambda self, command: ())
+    _put(stack, Course, "_builds_on_nothing", staticmethod(lambda command, specs: True))
+
+
 @dataclass(frozen=True)
 class Bug:
     """`put` puts it in; it is found within `seeds` seeds, counted from `first`."""
@@ -267,7 +291,7 @@ BUGS = tuple(
         refresh_over_pending, believe_an_old_reading, ignore_the_token, settle_twice, withdraw_what_is_sent,
         take_a_lost_answer_for_a_refusal, retry_blindly, skip_the_permission, no_rewind, forget_too_much,
         skip_the_culprit, lose_real_keys, tear_commands, skip_while_catching_up, send_without_a_claim,
-        leave_out_the_first,
+        leave_out_the_first, keep_what_is_stale, refuse_what_others_have_applied, forget_calls, pass_the_parent,
     )
 )  # fmt: skip
 

@@ -70,12 +70,28 @@ class Model:
             if position <= self.newest:
                 raise Broken(f"{asked.id} was given position {position} after {self.newest}")
             self.newest = position
+            if asked.is_fresh and store is not None:
+                self._check_fresh(asked, position, store)
         asked.is_acknowledged, asked.position = True, position
         self.by_position[position] = asked
         if store is not None and not asked.is_forgotten:
             row = store.connection.execute("SELECT id FROM command WHERE position = ?", (position,)).fetchone()
             if row is None or row[0] != asked.id:
                 raise Broken(f"{asked.id} was acknowledged at {position}, and its author does not see it")
+
+    def _check_fresh(self, asked: Asked, position: int, store: Store) -> None:
+        """Of a command that was only wanted if its row was as its author saw it: nothing that still waits has come
+        between."""
+        [change] = asked.command.changes
+        for earlier in sorted((one for one in self.by_position if one < position), reverse=True):
+            for other in self.by_position[earlier].command.changes:
+                if (other.table, other.key) == (change.table, change.key):
+                    found = store.connection.execute("SELECT state FROM command WHERE position = ?", (earlier,))
+                    waits = found.fetchone() in (("kept",), ("sending",))
+                    mark = None if other.after is None else other.after["mark"]
+                    if waits and change.before is not None and mark != change.before.get("mark", mark):
+                        raise Broken(f"{asked.id} was kept as fresh behind {mark}, which its author had not seen")
+                    return
 
     def check(self, store: Store) -> None:
         """Everything that must hold at any time. `store` must have taken in all of its spool."""
@@ -101,6 +117,8 @@ class Model:
             asked = self.asked.get(identity)
             if asked is None:
                 raise Broken(f"nobody has asked for {identity} at {position}")
+            if asked.is_turned_away:
+                raise Broken(f"{identity} was answered stale, and is kept at {position}")
             if asked.position not in (None, position):
                 raise Broken(f"{identity} is kept at {asked.position} and at {position}")
             asked.position = position

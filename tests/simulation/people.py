@@ -49,6 +49,8 @@ class Clients:
         self.clicks: list[Asked] = []
         self.forms: list[tuple[TableSpec, str, Row]] = []
         """Forms that were opened a while ago, with the row as it was then."""
+        self.again: list[tuple[TableSpec, str]] = []
+        """Rows that somebody wants to change, who was not quick enough."""
         self.count = 0
 
     def burst(self) -> None:
@@ -91,6 +93,9 @@ class Clients:
         for (_, asked), answer in zip(calls, answers, strict=True):
             if asked is None:
                 continue
+            if isinstance(answer, Stale) and answer.facts.get("retry"):
+                self.turned_away(asked)
+                continue
             if isinstance(answer, BriqueError):
                 if asked not in self.clicks:
                     self.clicks.append(asked)
@@ -99,9 +104,21 @@ class Clients:
                 self.clicks.remove(asked)
             self.sim.model.acknowledge(asked, answer, store)
 
+    def turned_away(self, asked: Asked) -> None:
+        """The row has changed meanwhile: nothing is kept, and the same is wanted of the row as it is now."""
+        self.sim.faults.counts["answered stale"] += 1
+        if asked.position is not None:
+            raise Broken(f"{asked.id} is kept at {asked.position}, and was answered stale")
+        asked.is_turned_away = True
+        if asked in self.clicks:
+            self.clicks.remove(asked)
+        change = asked.command.changes[0]
+        self.again.append((self.sim.model.erps[asked.backend].specs[change.table], change.key))
+        del self.again[:-5]
+
     def click_again(self) -> None:
         """Somebody who has not heard an answer, or is impatient, sends the same again."""
-        known = self.clicks or [asked for asked in list(self.sim.model.asked.values())[-20:] if not asked.is_forgotten]
+        known = self.clicks or [asked for asked in list(self.sim.model.asked.values())[-20:] if not asked.is_over]
         if known:
             chosen = self.random.sample(known, min(len(known), 3))
             self.sim.faults.counts["form sent again"] += len(chosen)
@@ -128,7 +145,8 @@ class Clients:
         if changed:
             fields = {name: getattr(command, name) for name in command.__struct_fields__}
             command = Command(**{**fields, **changed})
-        return "give", {"command": encode_command(command), "token": asked.token, "wait_ms": 0}
+        more = {"fresh": True} if asked.is_fresh else {}
+        return "give", {"command": encode_command(command), "token": asked.token, "wait_ms": 0, **more}
 
     # -- wishes -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +174,8 @@ class Clients:
             effects=effects,
             after=self._parents(),
         )
-        asked = Asked(command, f"t{identity}", tuple(marks))
+        is_fresh = len(changes) == 1 and changes[0].before is not None and self.random.random() < 0.3
+        asked = Asked(command, f"t{identity}", tuple(marks), is_fresh=is_fresh)
         self.sim.model.ask(asked)
         return asked
 
@@ -217,6 +236,10 @@ class Clients:
         keys = copy.keys(spec)
         if not keys:
             raise NotFound("no rows")
+        if self.again and self.random.random() < 0.3:
+            wanted, key = self.again.pop()
+            if wanted.backend == spec.backend and copy.values(wanted.name, key) is not None:
+                return wanted, key
         return spec, self.random.choice(keys)
 
     def _update(self, copy: Copy, erp: Erp, mark: str) -> tuple[Change, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import apsw
 import greenlet
 import msgspec
 
@@ -234,6 +235,8 @@ class Door:
         self.faults.crash("engine killed before a commit")
         if self.faults.happens(self.faults.weather.full, "store's disk full"):
             raise NoRoom("simulated: the store's disk is full")
+        if self.faults.happens(self.faults.weather.broken, "store's disk broken"):
+            raise apsw.IOError("simulated: disk I/O error")
 
     def kill(self) -> None:
         """End the engine where it is."""
