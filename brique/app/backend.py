@@ -43,8 +43,9 @@ from brique.commands import (
     Waiting,
     adopted_of,
     report_to_payload,
+    report_without_rows,
 )
-from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
+from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom, TooMuch
 from brique.refresh import KNOCK_SECONDS, Breaker, Guard, Health, Knock, Refresher
 from brique.schema import Command, State
 from brique.settings import Settings
@@ -395,7 +396,12 @@ class BackendProcess:
             self.reports.later(report)
 
     def _tell(self, report: Report) -> None:
-        self._keep_calling("report", report_to_payload(report))
+        try:
+            self._keep_calling("report", report_to_payload(report))
+        except TooMuch as fault:  # a row of so many bytes; asked for again and again it would stop all that waits
+            log.warning("%s: %s", self.name, fault.message)
+            self._keep_calling("report", report_to_payload(report_without_rows(report)))
+            self.refreshing.now()
 
     def _insist(self, method: str, payload: dict[str, Any]) -> None:
         """Call the engine until it has taken it in; the backend's call in progress does not pay for that time."""

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from brique.app import Act, Asked, Done, One, Outbox, check_spool_of
 from brique.cli.options import DATA
-from brique.cli.tell import filled, tell
+from brique.cli.tell import filled, shown, tell
 from brique.errors import BadInput
 from brique.formats import guard
 
@@ -83,7 +83,7 @@ def list_(data: Path, everything: bool, limit: int, as_json: bool, **question: A
     else:
         for item in found:
             click.echo("  ".join([item["receipt"], f"{item['state']:<9}", item["at"], f"{item['user']:<12}"]), nl=False)
-            click.echo(f"  {_what(item)}  {item['reason']}")
+            click.echo(f"  {_line(_what(item))}  {_line(item['reason'])}")
 
 
 @spool.command()
@@ -98,7 +98,7 @@ def show(data: Path, receipt: str, as_json: bool) -> None:
         click.echo(json.dumps(item, ensure_ascii=False, indent=2))
         return
     for line in _told(item):
-        click.echo(line)
+        click.echo(_line(line))
 
 
 def _decision(name: str, act: Act, text: str, question: str) -> None:
@@ -362,6 +362,11 @@ def _table(found: list[dict[str, Any]]) -> None:
 def _plainly(text: str) -> str:
     """`text` without anything that rich or a terminal would act on."""
     return "".join(letter if letter.isprintable() else " " for letter in text).replace("[", r"\[")
+
+
+def _line(text: str) -> str:
+    """`text` on one line, so that nobody's words can be taken for ours."""
+    return " ".join(shown(text).split("\n"))
 
 
 def _told(item: dict[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from brique.commands.replay import Replay
 from brique.commands.report import Outcome, Report
 from brique.commands.report import from_payload as report_from_payload
 from brique.commands.report import to_payload as report_to_payload
+from brique.commands.report import without_rows as report_without_rows
 from brique.commands.restart import MarkAhead, Restart
 from brique.commands.waiting import Parent, Waiting
 
@@ -78,6 +79,7 @@ __all__ = [
     "receipt",
     "report_from_payload",
     "report_to_payload",
+    "report_without_rows",
     "run",
     "stored",
     "wish_of",

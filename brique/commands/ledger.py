@@ -30,6 +30,7 @@ from brique.store import Store, Tx
 
 log = logging.getLogger(__name__)
 _ON_THE_WAY = (State.KEPT, State.SENDING)
+_REASON_LETTERS_MAX = 2_000
 OWN_RECEIPT = "receipt "
 """What a token begins with that is the command's receipt, made up by who gives it."""
 
@@ -200,6 +201,9 @@ class Ledger:
     def _encode(self, plan: _Plan) -> None:
         plan.kept = [Entry(journal.encode(entry), token) for entry, token in plan.entries]
         size, most = max((len(entry.payload) for entry in plan.kept), default=0), self.spool.payload_bytes_max
+        if size > most and not isinstance(plan.request, Give):
+            plan.entries = [(_bounded(entry, most), token) for entry, token in plan.entries]
+            plan.kept = [Entry(journal.encode(entry), token) for entry, token in plan.entries]
         if size > most and isinstance(plan.request, Give):
             plan.refuse(
                 TooMuch(
@@ -423,6 +427,13 @@ class Ledger:
         """Which of these segments of the spool is worth writing anew."""
         with self.store.transaction() as tx:
             return care.worn(tx, stretches)
+
+
+def _bounded(entry: journal.Entry, most: int) -> journal.Entry:
+    """`entry` without what a backend has said beside the outcome, when that makes it larger than can be kept."""
+    if not isinstance(entry, journal.Moved) or len(journal.encode(entry)) <= most:
+        return entry
+    return msgspec.structs.replace(entry, reason=entry.reason[:_REASON_LETTERS_MAX], theirs={}, results=[])
 
 
 def _unshown(plan: _Plan, fault: NoRoom, *, told: bool) -> LedgerAnswer:

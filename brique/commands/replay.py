@@ -29,7 +29,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from brique.backends import Backend, Rung
+from brique.backends import Backend, Rung, Session
 from brique.commands.claims import Alone, Claims
 from brique.commands.course import Batch, Course
 from brique.commands.marks import Marks
@@ -39,10 +39,11 @@ from brique.commands.pace import Pace
 from brique.commands.report import PART_MAX, Outcome, Report, in_parts, ranges_of
 from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
-from brique.errors import BackendAway, BackendRefused, Busy, EngineAway, NoRoom
+from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
 from brique.schema import PENDING, Command, Row, State, TableSpec
 
 log = logging.getLogger(__name__)
+NOT_WRITABLE = "brique could not write this for the backend ({kind}): its log says more."
 
 
 class Replay:
@@ -262,10 +263,7 @@ class Replay:
         is_complete = False
         try:
             with self.backend.session() as session:
-                if len(items) == 1:
-                    work.alone(session, items[0], sent, doubtful=self.course.is_doubtful(items[0]))
-                else:
-                    work.together(session, items, sent)
+                self._do(work, session, items, sent)
                 if is_late:
                     self.marks.late(session, items[0].position)
                 elif self._is_marked:
@@ -285,6 +283,24 @@ class Replay:
             self.marks.was_late(items[0].position)
         elif self._is_marked:
             self.marks.moved(items[-1].position, overtaken)
+
+    def _do(self, work: Work, session: Session, items: Sequence[Waiting], sent: Sent) -> None:
+        """Carry `items` out. What a driver or brique itself stumbles over (a value that nobody had thought of) is the
+        end of that command, not of the process: sent again and again it would hold up all that come after it."""
+        try:
+            if len(items) == 1:
+                work.alone(session, items[0], sent, doubtful=self.course.is_doubtful(items[0]))
+            else:
+                work.together(session, items, sent)
+        except (BriqueError, Suspect, Culprit, OSError, MemoryError):
+            raise
+        except Exception as fault:
+            if len(items) > 1:
+                raise Suspect(None) from fault
+            log.exception("%s: command %d cannot be written", self.backend.name, items[0].position)
+            state = State.REFUSED if self.transactions else State.UNKNOWN
+            reason = NOT_WRITABLE.format(kind=type(fault).__name__)
+            raise Culprit(Outcome(items[0].position, state, reason=reason)) from fault
 
     def _went_away(self, batch: Batch, sent: Sent, fault: BackendAway) -> None:
         """What may have arrived stays claimed. One that the backend does not come back from, again and again, rests."""

@@ -93,6 +93,13 @@ def in_parts(report: Report, items: Sequence[Waiting]) -> list[Report]:
     return found
 
 
+def without_rows(report: Report) -> Report:
+    """`report` without what the backend holds: the outcomes alone, where the rows are more than a message may be. The
+    next refresh brings them."""
+    outcomes = [msgspec.structs.replace(outcome, theirs={}, results=[]) for outcome in report.outcomes]
+    return msgspec.structs.replace(report, outcomes=outcomes, rows={}, shown=[])
+
+
 def to_payload(report: Report) -> dict[str, Any]:
     """`report` as the channel carries it: packed once, not taken apart."""
     return {"report": _ENCODER.encode(report)}

@@ -25,6 +25,10 @@ SAYS = "The API says: {reason}"
 NEVER = "This API takes no {what} here."
 NO_KEY = "{backend}: the row was made, and the API did not say under which key."
 NOT_DONE = "{backend}: it has been taken, and is not done yet."
+NO_PLACE = "A row with the key {key} has no address of its own in an API."
+_ANSWER_CHARS_MAX = 10_000
+"""Of each value that a call is answered with; it is kept with the command."""
+_ANSWER_VALUES_MAX = 100
 _NOT_NOW = (401, 408, 425, 429, 503)
 _DOUBTFUL = (500, 502, 504)
 
@@ -106,8 +110,8 @@ class HttpSession:
             found = parse(answer.body)
         except ValueError:
             return {}
-        plain = found if isinstance(found, Mapping) else {}
-        return {name: value for name, value in plain.items() if isinstance(value, str | int | float) or value is None}
+        plain = list(found.items())[:_ANSWER_VALUES_MAX] if isinstance(found, Mapping) else []
+        return {name: told for name, value in plain if (told := _short(value)) is not None or value is None}
 
     def apply(self, changes: Sequence[tuple[TableSpec, Change]]) -> list[Applied]:
         return [self._apply(spec, change) for spec, change in changes]
@@ -189,6 +193,9 @@ class HttpSession:
         return found
 
     def _item(self, spec: TableSpec, resource: Resource, key: tuple[Value, ...]) -> str:
+        """The address of a row. Raises BackendRefused for a key that would lead elsewhere: to the list, or above it."""
+        if any(str(value) in ("", ".", "..") for value in key):
+            raise refused(NO_PLACE, key=", ".join(repr(str(value)) for value in key))
         parts = {name: quote(str(value), safe="") for name, value in zip(spec.key, key, strict=True)}
         text = join_key(key)
         plain = next(iter(parts.values())) if len(parts) == 1 else quote(text, safe="~,")
@@ -199,6 +206,15 @@ class HttpSession:
             return parse(answer.body)
         except (ValueError, RecursionError) as fault:
             raise refused(SAYS, reason=f"no JSON: {str(fault)[:200]}") from fault
+
+
+def _short(value: Any) -> Value:
+    """A plain value of a call's answer, no longer than can be kept; None for any other."""
+    if isinstance(value, str):
+        return value[:_ANSWER_CHARS_MAX]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value if isinstance(value, int | float) else None
 
 
 def _if_match(tag: str) -> dict[str, str]:

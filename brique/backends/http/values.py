@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from brique.backends.faults import refused
 from brique.schema import DECODERS, Column, Kind, Row, TableSpec, Value
+
+TOO_DEEP = "{table}: an answer holds values within values without end."
+_DIGITS_MAX = 400
+"""Before or behind the point: `1e99999999` is eleven bytes of an answer, and a hundred million digits written out."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""How half a letter begins, which JSON can say (a text that was cut within an emoji) and no database can keep."""
 
 
 def parse(body: bytes) -> Any:
-    """JSON with exact numbers. Raises ValueError."""
-    return json.loads(body.decode("utf-8", "strict"), parse_float=Decimal) if body.strip() else None
+    """JSON with exact numbers; one without measure comes as its text. Raises ValueError."""
+    if not body.strip():
+        return None
+    try:
+        found = json.loads(body.decode("utf-8", "strict"), parse_float=_number)
+        return _whole(found) if _HALF.search(body) else found
+    except RecursionError as fault:
+        raise ValueError("values within values without end") from fault
+
+
+def _number(text: str) -> Decimal | str:
+    found = Decimal(text)
+    return found if abs(found.adjusted()) <= _DIGITS_MAX else text
+
+
+def _whole(value: Any) -> Any:
+    """`value` with a mark in place of each half of a letter."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, Mapping):
+        return {_whole(name): _whole(inner) for name, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
 
 
 def at(answer: Any, place: str) -> Any:
@@ -30,8 +58,11 @@ def at(answer: Any, place: str) -> Any:
 
 
 def row_of(spec: TableSpec, item: Any) -> tuple[Value, ...]:
-    """A row in the order of the columns."""
-    return tuple(store(column, at(item, column.source)) for column in spec.columns)
+    """A row in the order of the columns. Raises BackendRefused."""
+    try:
+        return tuple(store(column, at(item, column.source)) for column in spec.columns)
+    except RecursionError as fault:
+        raise refused(TOO_DEEP, table=spec.source) from fault
 
 
 def store(column: Column, value: Any) -> Value:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import IO, Any
 
 from brique.backends.faults import ABORTED, CLOSED, LOST, NOT_NOW, SLOW, away, refused
 from brique.backends.mail.message import Mail
@@ -30,6 +31,43 @@ _LOGIN_CODES = (530, 534, 535, 538)
 _IDLE_SECONDS_MAX = 5.0
 """A connection that has not been used for so long is not trusted any more."""
 _DOT = re.compile(rb"(?m)^\.")
+_ANSWER_LINES_MAX = 200
+
+
+class _Lines:
+    """The lines that a server sends: so many for each answer, where smtplib itself would read on for ever."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.left = file, 0
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("its answer has too many lines")
+        return self._file.readline(limit)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _bounded(smtp: Any) -> None:
+    """Let the next answer of `smtp` have `_ANSWER_LINES_MAX` lines."""
+    if smtp.file is None and smtp.sock is not None:
+        smtp.file = _Lines(smtp.sock.makefile("rb"))
+    if smtp.file is not None:
+        smtp.file.left = _ANSWER_LINES_MAX
+
+
+class _Smtp(smtplib.SMTP):
+    def getreply(self) -> tuple[int, bytes]:
+        _bounded(self)
+        return super().getreply()
+
+
+class _SmtpSsl(smtplib.SMTP_SSL):
+    def getreply(self) -> tuple[int, bytes]:
+        _bounded(self)
+        return super().getreply()
 
 
 class Line:
@@ -134,10 +172,10 @@ class Line:
         own = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"
         smtp: smtplib.SMTP
         if self.relay.tls == "implicit":
-            smtp = smtplib.SMTP_SSL(local_hostname=own, timeout=connect, context=context)
+            smtp = _SmtpSsl(local_hostname=own, timeout=connect, context=context)
         else:
-            smtp = smtplib.SMTP(local_hostname=own, timeout=connect)
-        smtp._host = host  # type: ignore[attr-defined]  # what the certificate is checked for; only `SMTP(host)` sets it
+            smtp = _Smtp(local_hostname=own, timeout=connect)
+        smtp._host = host  # type: ignore[union-attr]  # what the certificate is checked for; only `SMTP(host)` sets it
         self._smtp = smtp
         code, said = smtp.connect(host, port)
         if code != 220:

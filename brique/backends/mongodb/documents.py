@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from bson.objectid import ObjectId
+from bson.regex import Regex
 
 from brique.backends.faults import refused
 from brique.backends.mongodb.faults import EMPTY
@@ -266,7 +267,10 @@ def _put(document: Document, path: Path, value: Any) -> None:
 
 
 def _among(path: str, values: list[Any]) -> Document:
-    return {path: values[0]} if len(values) == 1 else {path: {"$in": values}}
+    """A filter for these very values: a document or a pattern in a key is what to look for, not how to look."""
+    if len(values) == 1:
+        return {path: {"$eq": values[0]} if isinstance(values[0], dict | Regex) else values[0]}
+    return {path: {"$in": values}}
 
 
 def _keeps_null(column: Column) -> bool:

@@ -23,6 +23,7 @@ from bson.binary import Binary, UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
+from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
@@ -157,9 +158,9 @@ def from_json_text(text: str, old: Any = MISSING) -> Any:
     """The BSON value of extended JSON; numbers keep the width that they have in `old`. Raises ValueError."""
     try:
         found = json_util.loads(text, json_options=_JSON)
-    except (ValueError, TypeError, KeyError) as fault:
+        return _like(_unpacked(found), old)
+    except (ValueError, TypeError, KeyError, ArithmeticError, BSONError, RecursionError) as fault:
         raise ValueError(f"not JSON: {fault}") from fault
-    return _like(_unpacked(found), old)
 
 
 def _unpacked(value: Any) -> Any:
