@@ -212,8 +212,8 @@ class BackendProcess:
                 self._probe()
                 self._is_begun = True
             self._replay()
-        except (BackendAway, BackendRefused) as fault:
             self._no_longer_slow()
+        except (BackendAway, BackendRefused) as fault:
             if isinstance(fault, BackendRefused):
                 self.replay = None
             self._failed(fault)
@@ -224,13 +224,13 @@ class BackendProcess:
             log.info("%s: the engine is away: %s", self.name, fault.message)
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
 
-    def _probe(self) -> None:
     def _no_longer_slow(self) -> None:
         """What was told to be slow while it lasted is over, and was no fault."""
         is_slow = self.guard.is_slow or self.refreshing.refresher.guard.is_slow
         if self._state == str(Health.SLOW) and self.breaker.health is Health.LIVE and not is_slow:
             self._say(state=str(Health.LIVE), last_error="")
 
+    def _probe(self) -> None:
         with self._timed(self.settings.backend_connect_seconds + self.seconds):
             self.backend.ping(self.settings.backend_connect_seconds)
         if self.replay is None:
