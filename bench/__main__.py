@@ -9,7 +9,21 @@ import os
 import sys
 from collections.abc import Callable
 
-from bench import ack, crash, drain, first_copy, kill, lists, lossy, outage, power, replay, replay_mongodb
+from bench import (
+    ack,
+    crash,
+    drain,
+    first_copy,
+    freeze,
+    full_disk,
+    kill,
+    lists,
+    lossy,
+    outage,
+    power,
+    replay,
+    replay_mongodb,
+)
 from bench.erp import Workshop
 from bench.figures import Figures, run_script, write_report
 
@@ -32,6 +46,8 @@ BENCHES: dict[str, Bench] = {
     "ack": ack.run,
     "crash": crash.run,
     "drain": drain.run,
+    "freeze": freeze.run,
+    "full": full_disk.run,
     "power": power.run,
     "replay": replay.run,
     "replay_mongodb": replay_mongodb.run,

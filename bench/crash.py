@@ -8,10 +8,13 @@ Figures accumulate over runs in results/crash.json.
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
+import shutil
 import signal
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +111,8 @@ class Found:
     verdict: Verdict = field(default_factory=lambda: Verdict([], [], []))
     unknown: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
+    told_of: list[str] = field(default_factory=list)
+    """Commands that ended in another way than applied or unknown: for each what became of it."""
     faults: Counter[str] = field(default_factory=Counter)
     writing_s: list[float] = field(default_factory=list)
     """From the end of each burst until every writer has been acknowledged something given after it."""
@@ -128,9 +133,12 @@ def run(figures: Figures, workshop: Workshop) -> None:
         raise SystemExit(f"There is no backend {', '.join(unknown)}: choose of {', '.join(CASES)}.")
     figures.note(
         f"{_WRITERS} writers over the API; faults come one to {_BURST_MAX} at a time; a write is repeated with its "
-        "idempotency key until it is acknowledged. After each burst every writer must be acknowledged again (`writing`: "
-        "how long that takes), and all that was acknowledged come to be in the database (`caught_up`). Through a wire that can be cut; with the marker table, but for `…_compare`, where "
-        "what cannot be told is `unknown`."
+        "idempotency key until it is acknowledged. After each burst every writer must be acknowledged again "
+        "(`writing`: how long that takes), and all that was acknowledged come to be in the database (`caught_up`)."
+    )
+    figures.note(
+        "Through a wire that can be cut; with the marker table, but for `…_compare`, where what cannot be told is "
+        "`unknown`."
     )
     for name in wanted:
         with workshop.scratch("crash") as folder:
@@ -158,9 +166,18 @@ def crash(case: Case, folder: Path, cycles: int, *, seed: int) -> Found:
             found.told = stop_writers(writers, 120)
             _, found.counts = wait_settled(site.client(), 180)
             found.unknown = unknown_marks(site.client(), tag)
+            found.told_of = _told_of(site, found.counts)
             found.verdict = judge(server, found.told.made, found.told.updated, tag)
             found.seconds, found.faults = time.monotonic() - began, faults.seen
     return found
+
+
+def _told_of(site: Site, counts: dict[str, int]) -> list[str]:
+    """What became of commands that nobody would expect to be refused or in conflict."""
+    client = site.client()
+    odd = [state for state in counts if state in ("refused", "conflict", "withdrawn")]
+    found = [item for state in odd for item in client.get(f"/api/outbox?state={state}&limit=100").json()["receipts"]]
+    return [client.get(item["url"]).body.decode() for item in found]
 
 
 def _wait_writing(site: Site, writers: Sequence[Writer]) -> float:
@@ -169,9 +186,21 @@ def _wait_writing(site: Site, writers: Sequence[Writer]) -> float:
     while any(len(writer.told.made) < count + 2 for writer, count in zip(writers, before, strict=True)):
         _look_after(writers)
         if time.monotonic() - began > _CAUGHT_UP_SECONDS_MAX:
-            raise SystemExit(f"nobody can write: {site.log.read_text('utf-8', 'replace')[-3000:]}")
+            _give_up(site, f"after {_CAUGHT_UP_SECONDS_MAX:.0f} s somebody still cannot write")
         time.sleep(0.01)
     return time.monotonic() - began
+
+
+def _give_up(site: Site, why: str) -> None:
+    """Keep what the data folder holds, and end."""
+    kept = Path(tempfile.mkdtemp(prefix="brique-crash-kept-"))
+    shutil.copytree(site.data, kept / "data", ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copy(site.log, kept)
+    client = site.client(timeout=5.0)
+    for path in ("/api/outbox?limit=5", "/-/status?format=json"):
+        with suppress(OSError, http.client.HTTPException):
+            (kept / path.strip("/").partition("?")[0].replace("/", "-")).write_bytes(client.get(path).body)
+    raise SystemExit(f"{why}; see {kept}")
 
 
 def _look_after(writers: Sequence[Writer]) -> None:
@@ -195,8 +224,7 @@ def _wait_arrived(server: Server, site: Site, writers: Sequence[Writer], tag: st
         if time.monotonic() - looked > _UNKNOWN_LOOK_SECONDS:
             unknown, looked = unknown_marks(site.client(), tag), time.monotonic()
         if time.monotonic() - began > _CAUGHT_UP_SECONDS_MAX:
-            said = site.log.read_text("utf-8", "replace")[-3000:]
-            raise SystemExit(f"{_CAUGHT_UP_SECONDS_MAX:.0f} s after the last fault: {verdict}\n{said}")
+            _give_up(site, f"after {_CAUGHT_UP_SECONDS_MAX:.0f} s {verdict.brief} of what was acknowledged")
         time.sleep(0.05)
 
 
@@ -208,6 +236,8 @@ def _tell(figures: Figures, name: str, found: Found) -> None:
     figures.add(f"{name}.repeated", found.told.again, "requests", summed=True)
     figures.add(f"{name}.lost", len(found.lost), "writes", summed=True)
     figures.add(f"{name}.doubled", len(found.verdict.doubled), "writes", summed=True)
+    for line in found.told_of:
+        print(f"# {line}", flush=True)
     for state, count in sorted(found.counts.items()):
         if state != "applied":
             figures.add(f"{name}.{state}", count, "commands", summed=True)

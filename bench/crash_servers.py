@@ -125,6 +125,11 @@ class Postgresql:
     def thaw(self) -> None:
         self._each(processes.thaw_tree)
 
+    def add(self, marks: list[str]) -> None:
+        """Entries of somebody else's."""
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO entry(mark) VALUES (%s)", [(mark,) for mark in marks])
+
     def marks(self) -> list[str]:
         with self._connect() as connection:
             return [mark for (mark,) in connection.execute("SELECT mark FROM entry")]
@@ -135,7 +140,7 @@ class Postgresql:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[Server]:
+def postgresql(folder: Path) -> Iterator[Postgresql]:
     home = cluster.home_for(folder)
     server = Postgresql(home)
     try:

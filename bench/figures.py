@@ -79,7 +79,7 @@ class Figures:
             "quick": self.quick,
             "began": self._began.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - self._began).total_seconds(), 1),
-            "revision": _said(["git", "rev-parse", "--short", "HEAD"]),
+            "revision": _said(["git", "describe", "--always", "--dirty"]),
             "machine": machine(),
             "versions": versions(),
             "notes": self.notes,

@@ -77,19 +77,20 @@ def cut_many(kind: str, cuts: int, *, seed: int) -> tuple[int, int, float]:
     acknowledged, lost, began = 0, 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="brique-power-", dir="/var/tmp") as name:
         folder = Path(name)
-        image = _new_image(folder / "disk.img")
+        image = new_image(folder / "disk.img")
         for _ in range(cuts):
             before = len(told.acknowledged)
             image = _one(kind, folder, image, told, chance.uniform(*_RUN_SECONDS))
             acknowledged += len(told.acknowledged) - before
-            with _mounted(image, folder / "after") as disk:
+            with mounted(image, folder / "after") as disk:
                 lost += check(kind, disk, told.expected())
     return acknowledged, lost, time.monotonic() - began
 
 
-def _new_image(path: Path) -> Path:
+def new_image(path: Path, size: int = _IMAGE_BYTES) -> Path:
+    """A file that holds an empty ext4 of `size` bytes."""
     with path.open("wb") as file:
-        file.truncate(_IMAGE_BYTES)
+        file.truncate(size)
     _call("mkfs.ext4", "-q", "-F", str(path))
     return path
 
@@ -97,7 +98,7 @@ def _new_image(path: Path) -> Path:
 def _one(kind: str, folder: Path, image: Path, told: Told, seconds: float) -> Path:
     """Let the writer work on `image` for a while, cut the power; what the disk then holds."""
     after = folder / f"cut-{time.monotonic_ns()}.img"
-    with _mounted(image, folder / "before") as disk:
+    with mounted(image, folder / "before") as disk:
         command = [sys.executable, "-m", "bench.power_writer", kind, str(disk), str(told.last)]
         log = folder / "writer.log"
         with log.open("wb") as errors:
@@ -141,7 +142,8 @@ def _wait_stopped(pid: int) -> None:
 
 
 @contextmanager
-def _mounted(image: Path, place: Path) -> Iterator[Path]:
+def mounted(image: Path, place: Path) -> Iterator[Path]:
+    """The folder `place` with the disk in `image`, for a block."""
     place.mkdir(exist_ok=True)
     _call("mount", "-o", "loop", str(image), str(place))
     try:
@@ -166,7 +168,7 @@ def can_cut() -> str:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         try:
-            with _mounted(_new_image(folder / "disk.img"), folder / "disk"):
+            with mounted(new_image(folder / "disk.img"), folder / "disk"):
                 return ""
         except SystemExit as fault:
             return f"power cuts need loop devices: {fault}"

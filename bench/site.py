@@ -107,10 +107,12 @@ class Site:
     `data`: the data folder that the arguments lead to. Output goes to `log` beside it.
     """
 
-    def __init__(self, arguments: Sequence[str], data: Path, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], data: Path, *, settings: dict[str, str] | None = None, log: Path | None = None
+    ) -> None:
         self.data = data.absolute()
         self.port = free_port()
-        self.log = self.data.with_name(self.data.name + ".log")
+        self.log = log or self.data.with_name(self.data.name + ".log")
         self._arguments, self._settings = list(arguments), settings or {}
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0.0

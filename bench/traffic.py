@@ -206,6 +206,10 @@ class Verdict:
     doubled: list[str]
     stale: list[str]
 
+    @property
+    def brief(self) -> str:
+        return f"{len(self.missing)} missing {self.missing[:5]}, {len(self.doubled)} doubled, {len(self.stale)} stale"
+
 
 def judge(url: str, task: Task, told: Told, run: str) -> Verdict:
     """Look for every acknowledged write in the backend."""
