@@ -28,7 +28,7 @@ from brique.http.site import at, header
 log = logging.getLogger("brique.http")
 
 PROBLEM_JSON = "application/problem+json"
-_RETRY_SECONDS = {HTTPStatus.SERVICE_UNAVAILABLE: 2, HTTPStatus.INSUFFICIENT_STORAGE: 5}
+_RETRY_SECONDS: dict[int, int] = {HTTPStatus.SERVICE_UNAVAILABLE: 2, HTTPStatus.INSUFFICIENT_STORAGE: 5}
 """When to try again what fails for a while: somebody else is busy, or has filled the disk."""
 OnError = Callable[[BaseException, Request], None]
 
