@@ -167,6 +167,10 @@ class Course:
         """Whether it was sent before, and only its rows can tell whether it arrived."""
         return self.rung not in (Rung.WATERMARK, Rung.GUARD) and item.state is State.SENDING
 
+    def _has_begun(self, item: Waiting) -> bool:
+        """Whether a part of it may be done, which its backend knows: it is brought to its end."""
+        return self.rung is Rung.GUARD and item.state is State.SENDING
+
     def _judge(self, item: Waiting, within: set[str], waits: Behind) -> Outcome | bool | None:
         """True: send it; None: it waits; an outcome: it ends so."""
         command = item.command
@@ -179,7 +183,7 @@ class Course:
             if self.is_fragile(item):
                 reason = f"{LOST} Look in the backend whether it was done."
                 return Outcome(item.position, State.UNKNOWN, reason=reason)
-        elif why := self._allowed(command):
+        elif not self._has_begun(item) and (why := self._allowed(command)):
             return Outcome(item.position, State.REFUSED, reason=why)
         for receipt in self._builds_on(command):
             found = self._of_parent(receipt, within, waits)

@@ -181,3 +181,14 @@ def test_a_part_that_was_done_is_not_forgotten_when_the_backend_leaves_before_th
     with pytest.raises(BackendAway):
         post.run(letter(1, "a", "b"))
     assert post.states[1] is State.SENDING
+
+
+def test_what_was_begun_while_its_author_might_write_is_brought_to_its_end() -> None:
+    post = Post(Rung.GUARD)
+    post.letters.faults = ["", "lost"]
+    with pytest.raises(BackendAway):
+        post.run(letter(1, "a", "b"))
+    post.replay = post.start()
+    post.replay.course._allowed = lambda command: "may not write any more"
+    post.run(letter(1, "a", "b"), letter(2))
+    assert [post.outcomes[at].state for at in (1, 2)] == [State.APPLIED, State.REFUSED]
