@@ -123,7 +123,11 @@ class Settings:
         1000, "commands", "Commands sent to a backend in one transaction.", live=True, low=1, high=100_000
     )
     keep_settled_days: float = _row(
-        30.0, "days", "Settled commands, and the tokens that make a write once only, are kept so long.", live=True, low=0
+        30.0,
+        "days",
+        "Settled commands, and the tokens that make a write once only, are kept so long.",
+        live=True,
+        low=0,
     )
     bulk_commands_max: int = _row(
         1000, "commands", "Most commands that one bulk action in the outbox decides.", live=True, low=1, high=100_000
