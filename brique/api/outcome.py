@@ -20,7 +20,7 @@ from starlette.responses import Response
 from brique.api.answers import Conflict, Refusal
 from brique.api.context import Context, address
 from brique.api.rows import row_etag, row_json
-from brique.commands import Answer
+from brique.commands import Answer, Desk
 from brique.http import User
 from brique.schema import State
 from brique.views import StoredCommand
@@ -30,6 +30,8 @@ WAITING_MAX = 100
 """Callers who wait longer than usual at once; the others are told `pending`."""
 _LOOK_SECONDS = 0.05
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?\s*(?:[,;]|$)", re.ASCII)
+
+_ASYNC = re.compile(r"(?:^|[,\s])respond-async\s*(?:[,;]|$)", re.ASCII)
 
 
 def _(text: str) -> str:
@@ -44,6 +46,11 @@ class Outcomes:
         self.context = context
         self.parts = context.parts
         self._waiting = 0
+        self._at_once = self.parts.desk.at_once()
+
+    def desk(self, request: Request) -> Desk:
+        """Where this caller's commands go: who prefers `respond-async` is not kept waiting for their end."""
+        return self._at_once if _prefers_async(request) else self.parts.desk
 
     async def is_known(self, user: User, token: str) -> bool:
         """Whether this user has given a command with this token before."""
@@ -55,6 +62,8 @@ class Outcomes:
         """The response for `answer`. Raises Refusal, Conflict."""
         waited = await self._wait(request, answer)
         response = self._response(request, answer, created=created)
+        if not waited and response.status_code == 202 and _prefers_async(request):
+            waited = "respond-async"
         if waited:
             response.headers["Preference-Applied"] = waited
         if answer.duplicate:
@@ -63,7 +72,7 @@ class Outcomes:
 
     async def _wait(self, request: Request, answer: Answer) -> str:
         """Wait for the command's end as long as the caller prefers (`Prefer: wait=5`); what was applied of that."""
-        wished = _WAIT.search(",".join(request.headers.getlist("prefer")).lower())
+        wished = _WAIT.search(_preferences(request))
         if wished is None or answer.state.settled or self._waiting >= WAITING_MAX:
             return ""
         seconds = min(float(wished[1]), WAIT_SECONDS_MAX, self.parts.settings.request_seconds_max * 0.8)
@@ -118,6 +127,17 @@ class Outcomes:
         elif created and row_url:
             headers["Location"] = row_url
         return self.context.json(body, status, headers)
+
+
+def _preferences(request: Request) -> str:
+    """What the caller prefers (RFC 7240), in lower case."""
+    return ",".join(request.headers.getlist("prefer")).lower()
+
+
+def _prefers_async(request: Request) -> bool:
+    """Whether the caller wants an answer as soon as the write is kept: `respond-async` without a time to wait."""
+    wished = _preferences(request)
+    return bool(wished) and _ASYNC.search(wished) is not None and _WAIT.search(wished) is None
 
 
 def _settled_badly(item: StoredCommand) -> Refusal | Conflict:

@@ -77,7 +77,8 @@ class Rest:
         given = await bodies.read_object(request, (JSON,), required=any(p.required for p in spec.parameters))
         token = bodies.token_of(request, given)
         arguments = bodies.arguments(spec, given)
-        answer = await self.parts.desk.run(user, name, arguments, token=token, origin="api")
+        desk = self.outcomes.desk(request)
+        answer = await desk.run(user, name, arguments, token=token, origin="api")
         return await self.outcomes.answer(request, answer)
 
     def get_view(self, request: Request) -> Response:

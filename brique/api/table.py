@@ -55,7 +55,12 @@ IF_MATCH = Parameter(
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "header", TEXT, _("An ETag that you have; answered with 304 when it still holds.")
 )
-PREFER = Parameter("Prefer", "header", TEXT, _("`wait=5` waits up to so many seconds for the write to be settled."))
+PREFER = Parameter(
+    "Prefer",
+    "header",
+    TEXT,
+    _("`wait=5` waits up to so many seconds for the write to be settled, `respond-async` not at all."),
+)
 
 FRESH = ("Brique-Age", "Brique-Position")
 WRITTEN = ("ETag", "Brique-Position", "Brique-Receipt", "Link", "Idempotency-Replayed", "Preference-Applied")

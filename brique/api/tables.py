@@ -148,7 +148,8 @@ class Tables:
         given = await bodies.read_object(request, (JSON,))
         token = bodies.token_of(request, given)
         values = bodies.store_values(spec, given, bytes_max=self.parts.settings.cell_bytes_max)
-        answer = await self.parts.desk.create(user, spec.name, values, token=token, origin="api")
+        desk = self.outcomes.desk(request)
+        answer = await desk.create(user, spec.name, values, token=token, origin="api")
         return await self.outcomes.answer(request, answer, created=True)
 
     async def change_row(self, request: Request) -> Response:
@@ -161,7 +162,8 @@ class Tables:
         key, now = self._before(request, spec, key, known=known)
         values = bodies.store_values(spec, given, now, bytes_max=self.parts.settings.cell_bytes_max)
         seen = {name: now[name] for name in values if name in now}
-        answer = await self.parts.desk.update(user, spec.name, key, seen=seen, given=values, token=token, origin="api")
+        desk = self.outcomes.desk(request)
+        answer = await desk.update(user, spec.name, key, seen=seen, given=values, token=token, origin="api")
         if answer is None:
             return self._unchanged(request, spec, key)
         return await self.outcomes.answer(request, answer)
@@ -173,7 +175,8 @@ class Tables:
         known = await self.outcomes.is_known(user, token)
         key, now = self._before(request, spec, key, known=known)
         seen = now if request.headers.get("if-match") and not known else None
-        answer = await self.parts.desk.delete(user, spec.name, key, seen=seen, token=token, origin="api")
+        desk = self.outcomes.desk(request)
+        answer = await desk.delete(user, spec.name, key, seen=seen, token=token, origin="api")
         return await self.outcomes.answer(request, answer)
 
     def _before(self, request: Request, spec: TableSpec, key: str, *, known: bool) -> tuple[str, Row]:

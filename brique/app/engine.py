@@ -46,7 +46,7 @@ from brique.commands import (
     report_from_payload,
 )
 from brique.errors import BadConfiguration, BadInput, Busy, NoRoom
-from brique.refresh import read_changes
+from brique.refresh import Health, read_changes
 from brique.schema import State, decode_command
 from brique.settings import Settings
 from brique.spool import SpoolLimits, SqliteSpool
@@ -82,6 +82,8 @@ class Engine:
         self._waiters: dict[int, list[asyncio.Future[State]]] = {}
         self._settled: dict[int, State] = {}
         self._touched: set[str] = set()
+        self._given: set[str] = set()
+        self._down: set[str] = set()
         self.store.listen(self._note_changes)
 
     def start(self) -> None:
@@ -167,7 +169,8 @@ class Engine:
         followers = tuple(map(decode_command, payload.get("followers", ())))
         again = msgspec.convert(payload["again"], Again) if "again" in payload else None
         receipt = await self.keep(Give(command, payload.get("token", ""), followers, again))
-        state = await self._wait(receipt.position, payload.get("wait_ms", 0))
+        wait_ms = 0 if command.backend in self._down else payload.get("wait_ms", 0)
+        state = await self._wait(receipt.position, wait_ms)
         return {
             "id": receipt.id,
             "position": receipt.position,
@@ -179,9 +182,16 @@ class Engine:
         """Keep a command, and wake the backends that it is for."""
         receipt = await self.writer.ask_soon(give)
         assert isinstance(receipt, Receipt)
-        for backend in {give.command.backend, *(follower.backend for follower in give.followers)}:
-            self.broadcast("commands", {"backend": backend})
+        if not self._given:
+            asyncio.get_running_loop().call_soon(self._tell_given)
+        self._given.update((give.command.backend, *(follower.backend for follower in give.followers)))
         return receipt
+
+    def _tell_given(self) -> None:
+        """Wake the backends for which commands were kept in this turn of the loop, each once."""
+        backends, self._given = self._given, set()
+        for backend in backends:
+            self.broadcast("commands", {"backend": backend})
 
     async def _known(self, payload: dict[str, Any]) -> dict[str, Any]:
         known = self.writer.run(lambda: self.ledger.known(payload["user"], payload["token"]))
@@ -285,6 +295,9 @@ class Engine:
             with self.store.transaction() as tx:
                 tx.backend_state(payload["name"], **payload["fields"])
 
+        if "state" in payload["fields"]:
+            is_down = payload["fields"]["state"] == Health.DOWN
+            (self._down.add if is_down else self._down.discard)(payload["name"])
         await asyncio.wrap_future(self.writer.run(note))
         self.broadcast("backend", {"name": payload["name"]})
         return {}

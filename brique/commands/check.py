@@ -11,6 +11,7 @@ from typing import Protocol
 
 from brique.errors import BadInput, NotAllowed, NotFound, Stale
 from brique.schema import PENDING, Change, Column, Row, TableSpec, Value, join_key
+from brique.store import Reader
 
 
 class Copy(Protocol):
@@ -23,6 +24,20 @@ class Copy(Protocol):
     def is_loaded(self, table: str) -> bool:
         """Whether the copy of `table` is there, so that a missing row means something."""
         ...
+
+
+class ReaderCopy:
+    """A `Copy` over `reader`."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def values(self, table: str, key: str) -> Row | None:
+        row = self.reader.row(table, key)
+        return None if row is None else row.values
+
+    def is_loaded(self, table: str) -> bool:
+        return self.reader.table_state(table).loaded
 
 
 def create(copy: Copy, spec: TableSpec, given: Row, *, receipt: str) -> Change:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -97,6 +98,12 @@ class Desk:
         self.backends = backends
         self.clock, self.random_bits, self.wait_ms = clock, random_bits, wait_ms
         self._write_db = write_db
+
+    def at_once(self) -> Desk:
+        """The same desk, whose answers come as soon as a command is kept."""
+        desk = copy(self)
+        desk.wait_ms = 0
+        return desk
 
     def new_token(self) -> str:
         """A one-time token for a form; the form's command keeps it as its idempotency key."""
@@ -284,7 +291,7 @@ class Desk:
         author: Author,
         token: str,
         digest: str,
-        ask: Callable[[_ReaderCopy], Checked],
+        ask: Callable[[check.ReaderCopy], Checked],
         *,
         aside: bool = False,
     ) -> Checked | Answer:
@@ -293,7 +300,7 @@ class Desk:
 
         def run() -> Checked:
             with self.borrow() as reader, reader.snapshot():
-                return ask(_ReaderCopy(reader))
+                return ask(check.ReaderCopy(reader))
 
         try:
             return await to_thread.run_sync(run) if aside else run()
@@ -406,18 +413,3 @@ def _digest(name: str, table: str, key: str, given: Mapping[str, Any]) -> str:
     """What is asked, as one short text: the same wish always gives the same one."""
     wish = msgspec.msgpack.encode([name, table, key, sorted(given.items())])
     return hashlib.blake2b(wish, digest_size=16).hexdigest()
-
-
-class _ReaderCopy:
-    """The copy as `check` wants it."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = self._reader = reader
-
-    def values(self, table: str, key: str) -> Row | None:
-        row = self._reader.row(table, key)
-        return None if row is None else row.values
-
-    def is_loaded(self, table: str) -> bool:
-        state = self._reader.table_state(table)
-        return state is not None and state.loaded

@@ -129,7 +129,7 @@ class Ledger:
         command = entry.command
         if command.user != user:
             raise taken()
-        with self.store.transaction() as tx:
+        with self.store.look() as tx:
             shown = tx.commands.at(record.position)
         state = State.KEPT if shown is None else shown.state
         facts = {"id": command.id, "position": record.position, "state": str(state), "digest": command.digest}
@@ -137,7 +137,7 @@ class Ledger:
         return {**facts, "table": first.table if first else "", "key": first.key if first else ""}
 
     def _shown_upto(self) -> int:
-        with self.store.transaction() as tx:
+        with self.store.look() as tx:
             return tx.spool_position()
 
     def handle(self, requests: Sequence[Request]) -> list[LedgerAnswer]:
@@ -161,7 +161,7 @@ class Ledger:
         if self._is_behind:
             self.catch_up()
             self._is_behind = False
-        with self.store.transaction() as tx:
+        with self.store.look() as tx:
             plans = self._plan(tx, requests)
         last = self._keep(plans)
         self._is_behind = True

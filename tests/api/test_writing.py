@@ -343,6 +343,19 @@ async def test_who_prefers_to_wait_is_told_the_end(tmp_path: Any) -> None:
         world.close()
 
 
+async def test_who_prefers_not_to_wait_is_answered_as_soon_as_the_write_is_kept(
+    own_world: World, writer: httpx.AsyncClient
+) -> None:
+    own_world.is_live = True
+    hurried = await writer.patch(
+        "/api/tables/customer/ALFKI", json={"city": "Bonn"}, headers={"Prefer": "respond-async"}
+    )
+    assert (hurried.status_code, hurried.headers["preference-applied"]) == (202, "respond-async")
+    assert (await writer.get("/api/tables/customer/ALFKI")).json()["city"] == "Bonn"
+    patient = await writer.patch("/api/tables/customer/ALFKI", json={"city": "Ulm"})
+    assert patient.status_code == 200 and "preference-applied" not in patient.headers
+
+
 async def test_a_reader_writes_nothing(own_world: World) -> None:
     async with own_world.client("read") as reader:
         for method, path in (

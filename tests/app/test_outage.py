@@ -81,11 +81,14 @@ def test_a_frozen_backend_counts_as_down_and_three_clicks_make_one_row(world: Wo
         answers = [backbone.give(change, token="form-1") for _ in range(3)]
         assert time.monotonic() - started < 2.0, "nobody waits for a frozen backend"
         backbone.wait_health("down")
+        started = time.monotonic()
+        backbone.give(Change("note", "new-R9", None, {"text": "patient"}), wait_ms=9_000)
+        assert time.monotonic() - started < 5.0, "nobody waits for the end of a write whose backend is down"
     finally:
         server.thaw()
     assert len({answer["position"] for answer in answers}) == 1
     settled = backbone.settled(answers[0]["position"])
-    assert asked(url, "SELECT count(*) FROM note") == [(1,)]
+    assert asked(url, "SELECT count(*) FROM note WHERE text = 'once'") == [(1,)]
     assert settled.state is State.APPLIED or (settled.state is State.UNKNOWN and backbone.backend.replay is not None)
 
 

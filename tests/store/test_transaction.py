@@ -32,6 +32,18 @@ def some_orders(store: Store) -> None:
     give(store, ORDERS, [order(n, status="open") for n in (1, 2, 3)])
 
 
+def test_a_look_sees_what_a_transaction_would_and_leaves_nothing_behind(store: Store, reader: Reader) -> None:
+    lay(store, 1, update("1", {"status": "open"}, {"status": "shipped"}))
+    before = reader.seq()
+    with store.look() as tx:
+        assert tx.state_of(1) is State.KEPT
+        tx.set_meta("by mistake", 1)
+        with pytest.raises(RuntimeError), store.transaction():
+            pass
+    assert (reader.meta("by mistake"), reader.seq()) == (None, before)
+    lay(store, 2, update("2", {"status": "open"}, {"status": "shipped"}))
+
+
 def test_an_applied_change_stays_until_the_source_shows_it(store: Store, reader: Reader) -> None:
     lay(store, 1, update("1", {"status": "open"}, {"status": "shipped"}))
     began_before = reader.settled_seq()
