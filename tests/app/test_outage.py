@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,8 +157,7 @@ def test_a_store_that_does_not_belong_to_the_spool_is_told_and_can_be_made_again
     backbone.settled(answer["position"])
     backbone.stop()
     data = backbone.settings.data
-    for file in data.glob("spool.db*"):
-        file.unlink()
+    shutil.rmtree(data / "spool")
     with pytest.raises(BadConfiguration, match="not of the same time"):
         backbone.start()
     for file in data.glob("store.db*"):
