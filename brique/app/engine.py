@@ -168,7 +168,8 @@ class Engine:
         command = decode_command(payload["command"])
         followers = tuple(map(decode_command, payload.get("followers", ())))
         again = msgspec.convert(payload["again"], Again) if "again" in payload else None
-        receipt = await self.keep(Give(command, payload.get("token", ""), followers, again))
+        give = Give(command, payload.get("token", ""), followers, again, fresh=payload.get("fresh", False))
+        receipt = await self.keep(give)
         wait_ms = 0 if command.backend in self._down else payload.get("wait_ms", 0)
         state = await self._wait(receipt.position, wait_ms)
         return {

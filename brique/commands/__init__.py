@@ -7,8 +7,8 @@ from brique.commands.adopting import name_of as adopted_of
 from brique.commands.claims import Claims
 from brique.commands.clerk import ACTS, Act, Clerk, Done
 from brique.commands.custom import CommandSpec, Parameter, Wish, backend_of, command_spec, run, stored, wish_of
-from brique.commands.desk import Answer, Author, Desk, may, own_receipt
-from brique.commands.ledger import Claim, Claimed, Give, Ledger, LedgerAnswer, Receipt, Release, Request
+from brique.commands.desk import Answer, Author, Desk, may
+from brique.commands.ledger import Ledger
 from brique.commands.life import LIFE, MOVES, WAITS, check_move, may_move
 from brique.commands.notes import FileNotes, MemoryNotes
 from brique.commands.notices import Letter, Notified, notify
@@ -18,7 +18,9 @@ from brique.commands.report import Outcome, Report
 from brique.commands.report import from_payload as report_from_payload
 from brique.commands.report import to_payload as report_to_payload
 from brique.commands.report import without_rows as report_without_rows
+from brique.commands.requests import Claim, Claimed, Give, LedgerAnswer, Receipt, Release, Request
 from brique.commands.restart import MarkAhead, Restart
+from brique.commands.tokens import own_receipt
 from brique.commands.waiting import Parent, Waiting
 
 __all__ = [
@@ -26,15 +28,15 @@ __all__ = [
     "EDITED",
     "LIFE",
     "MOVES",
-    "WAITS",
     "NOTICE",
     "RETRIED",
     "TOLD",
+    "WAITS",
     "Act",
-    "Again",
-    "Answer",
     "Adopt",
     "Adopted",
+    "Again",
+    "Answer",
     "Author",
     "Claim",
     "Claimed",
@@ -46,10 +48,10 @@ __all__ = [
     "Done",
     "FileNotes",
     "Give",
+    "Lead",
     "Ledger",
     "LedgerAnswer",
     "Letter",
-    "Lead",
     "MarkAhead",
     "MemoryNotes",
     "Move",
@@ -66,9 +68,9 @@ __all__ = [
     "Source",
     "Waiting",
     "Wish",
+    "adopted_of",
     "backend_of",
     "check",
-    "adopted_of",
     "check_move",
     "command_spec",
     "journal",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from copy import copy
@@ -19,9 +17,10 @@ from brique.clock import Clock, stamp
 from brique.commands import check, custom
 from brique.commands.acts import Again
 from brique.commands.custom import CommandSpec, Wish
-from brique.commands.ledger import OWN_RECEIPT
+from brique.commands.fresh import until_fresh
 from brique.commands.receipts import receipt
-from brique.errors import BadInput, BriqueError, NotAllowed, NotFound, Refused, TokenReused
+from brique.commands.tokens import OWN_RECEIPT, check_token, digest_of, reused
+from brique.errors import BriqueError, NotAllowed, NotFound, Refused
 from brique.schema import Change, Command, Effect, Row, State, TableSpec, encode_command
 from brique.store import Reader, StoredCommand, WriteDb
 
@@ -30,7 +29,6 @@ MAIL = "mail"
 """The name of the commands that send the mails which another command asks for."""
 _MAIL_LABEL = "Mail:"
 _LABEL_MAX = 120
-_OWN_RECEIPT = re.compile(r"[A-Za-z0-9_-]{20,64}")
 
 
 def _(text: str) -> str:
@@ -125,7 +123,7 @@ class Desk:
         `replaces` is the receipt of a command that this one is kept instead of. Raises Refused when that is too late.
         """
         spec = self._spec(author, table)
-        digest = _digest("create", table, "", given)
+        digest = digest_of("create", table, "", given)
         known = await self._known(author, token, digest)
         if known is not None:
             return known
@@ -149,7 +147,23 @@ class Desk:
     ) -> Answer | None:
         """Keep a change of a row; None when nothing changes. Also raises Stale (fact `theirs`)."""
         spec = self._spec(author, table)
-        digest = _digest("update", table, key, given)
+        return await until_fresh(
+            lambda: self._update(author, spec, key, seen, given, token=token, origin=origin, replaces=replaces)
+        )
+
+    async def _update(
+        self,
+        author: Author,
+        spec: TableSpec,
+        key: str,
+        seen: Row,
+        given: Row,
+        *,
+        token: str,
+        origin: str,
+        replaces: str | Again,
+    ) -> Answer | None:
+        digest = digest_of("update", spec.name, key, given)
         known = await self._known(author, token, digest)
         if known is not None:
             return known
@@ -176,7 +190,22 @@ class Desk:
     ) -> Answer:
         """Keep the deletion of a row."""
         spec = self._spec(author, table)
-        digest = _digest("delete", table, key, {})
+        return await until_fresh(
+            lambda: self._delete(author, spec, key, seen, token=token, origin=origin, replaces=replaces)
+        )
+
+    async def _delete(
+        self,
+        author: Author,
+        spec: TableSpec,
+        key: str,
+        seen: Row | None,
+        *,
+        token: str,
+        origin: str,
+        replaces: str | Again,
+    ) -> Answer:
+        digest = digest_of("delete", spec.name, key, {})
         known = await self._known(author, token, digest)
         if known is not None:
             return known
@@ -202,8 +231,23 @@ class Desk:
             raise NotFound("There is no command {name}.", name=name)
         if not may(author, spec.role):
             raise NotAllowed("You may not do this.", command=name)
+        return await until_fresh(
+            lambda: self._run(author, spec, arguments, token=token, origin=origin, replaces=replaces)
+        )
+
+    async def _run(
+        self,
+        author: Author,
+        spec: CommandSpec,
+        arguments: Mapping[str, Any],
+        *,
+        token: str,
+        origin: str,
+        replaces: str | Again,
+    ) -> Answer:
+        name = spec.name
         stored = custom.stored(spec, arguments)
-        digest = _digest(name, "", "", stored)
+        digest = digest_of(name, "", "", stored)
         known = await self._known(author, token, digest)
         if known is not None:
             return known
@@ -233,7 +277,7 @@ class Desk:
 
     async def repeat(self, author: Author, command: Command, *, token: str, origin: str, replaces: Again) -> Answer:
         """Keep the effects of `command` (a mail, a call) once more; it changes no row."""
-        digest = _digest(command.name, "", command.id, {})
+        digest = digest_of(command.name, "", command.id, {})
         known = await self._known(author, token, digest)
         if known is not None:
             return known
@@ -271,18 +315,15 @@ class Desk:
 
     async def _known(self, author: Author, token: str, digest: str) -> Answer | None:
         """What this token gave before; asked first, because the row that it made or changed would make a second
-        check fail. Raises TokenReused when it asked for something else."""
+        check fail. Raises TokenReused when it asked for something else, BadInput for what is no token."""
         if not token:
             return None
+        check_token(token)
         known = await self.caller.acall("known", {"user": author.name, "token": token})
         if not known:
             return None
         if known["digest"] != digest:
-            raise TokenReused(
-                "This form was sent before, with other values.",
-                try_this="look in the outbox at what was kept, then open the row again",
-                receipt=known["id"],
-            )
+            raise reused(known["id"])
         state = State(known["state"])
         return Answer(known["id"], known["position"], state, True, known["table"], known["key"])
 
@@ -360,7 +401,12 @@ class Desk:
             effects=wish.mails[:1] if alone else wish.calls,
             after=after,
         )
-        payload: dict[str, Any] = {"command": encode_command(command), "token": token, "wait_ms": self.wait_ms}
+        payload: dict[str, Any] = {
+            "command": encode_command(command),
+            "token": token,
+            "wait_ms": self.wait_ms,
+            "fresh": not again.receipt,
+        }
         followers = [self._mail(command, mail, wish, alone=alone) for mail in wish.mails[alone:]]
         if followers:
             payload["followers"] = [encode_command(follower) for follower in followers]
@@ -394,22 +440,3 @@ class Desk:
             effects=(mail,),
             after=() if alone else (parent.id,),
         )
-
-
-def own_receipt(text: str) -> str:
-    """The token of a command whose receipt its giver has made up: a UUID, a ULID. Raises BadInput for any other text.
-
-    It is longer than the receipts that brique makes, so that none of them can be taken beforehand.
-    """
-    if not _OWN_RECEIPT.fullmatch(text):
-        raise BadInput(
-            _("This receipt cannot be used."),
-            fields={"_receipt": _("Must be 20 to 64 letters, digits, - or _: a random UUID, say.")},
-        )
-    return OWN_RECEIPT + text
-
-
-def _digest(name: str, table: str, key: str, given: Mapping[str, Any]) -> str:
-    """What is asked, as one short text: the same wish always gives the same one."""
-    wish = msgspec.msgpack.encode([name, table, key, sorted(given.items())])
-    return hashlib.blake2b(wish, digest_size=16).hexdigest()

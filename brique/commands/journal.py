@@ -1,4 +1,4 @@
-"""What the spool's records say: a command was given, it settled, a person has dealt with it.
+"""What the spool's records say: a command was given, it settled, a person has dealt with it, or with a backend.
 
 From these records alone, in order, everything that brique lays over the copy can be made again, and everything that
 people have done about commands: who, when, from where, what.

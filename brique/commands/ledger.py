@@ -31,61 +31,6 @@ from brique.store import Store, Tx
 log = logging.getLogger(__name__)
 _ON_THE_WAY = (State.KEPT, State.SENDING)
 _REASON_LETTERS_MAX = 2_000
-OWN_RECEIPT = "receipt "
-"""What a token begins with that is the command's receipt, made up by who gives it."""
-
-
-@dataclass(frozen=True)
-class Give:
-    """Keep `command`. `token` makes it once only for its user ("" for none). `followers` are kept with it, all or
-    none, right behind it: the mails that it asks for. `again`: it is kept instead of another one."""
-
-    command: Command
-    token: str = ""
-    followers: tuple[Command, ...] = ()
-    again: Again | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A backend's process is about to send these commands. `for_good`: note it in the spool."""
-
-    positions: tuple[int, ...]
-    for_good: bool = False
-
-
-@dataclass(frozen=True)
-class Release:
-    """These claimed commands have not arrived, for that reason: they wait again. `for_good` as in their claim.
-    `tried`: the backend was there, and the try counts; the next one comes at the stamp `next_try`."""
-
-    positions: tuple[int, ...]
-    reason: str
-    for_good: bool = False
-    tried: bool = False
-    next_try: str | None = None
-
-
-Request = Give | Move | Dismiss | Report | Claim | Release
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """The answer to a `Give`: where the command stands in the spool, and whether it had been given before."""
-
-    id: str
-    position: int
-    duplicate: bool = False
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """The answer to a `Claim`: the commands that still wait, with the state that they were in."""
-
-    states: dict[int, State]
-
-
-LedgerAnswer = Receipt | Claimed | BriqueError | None
 
 
 @dataclass
@@ -105,6 +50,15 @@ class _Plan:
         self.answer, self.entries, self.kept, self.same_as = fault, [], [], None
 
 
+@dataclass
+class _Batch:
+    """The gives of one batch: by token, by the position of what they replace, and the rows that they change."""
+
+    tokens: dict[str, _Plan] = field(default_factory=dict)
+    replaced: dict[int, str] = field(default_factory=dict)
+    laid: set[tuple[str, str]] = field(default_factory=set)
+
+
 class Ledger:
     """Spool and store in step. One thread owns it."""
 
@@ -121,7 +75,7 @@ class Ledger:
 
     def known(self, user: str, token: str) -> dict[str, Any]:
         """The command that `user` has given with `token`, as plain data; empty when there is none."""
-        record = self.spool.find(_token(user, token)) if token else None
+        record = self.spool.find(token_key(user, token)) if token else None
         if record is None:
             return {}
         entry = journal.decode(record.payload)
@@ -223,15 +177,14 @@ class Ledger:
 
     def _plan(self, tx: Tx, requests: Sequence[Request]) -> list[_Plan]:
         states: dict[int, State] = {}
-        tokens: dict[str, _Plan] = {}
-        replaced: dict[int, str] = {}
+        batch = _Batch()
         plans = []
         for request in requests:
             plan = _Plan(request)
             try:
                 match request:
                     case Give():
-                        self._plan_give(tx, plan, request, tokens, replaced)
+                        self._plan_give(tx, plan, request, batch)
                     case Move():
                         self._plan_move(tx, plan, request, states)
                     case Dismiss():
@@ -250,26 +203,29 @@ class Ledger:
     def _now(self) -> str:
         return stamp(self.clock.now())
 
-    def _plan_give(self, tx: Tx, plan: _Plan, give: Give, tokens: dict[str, _Plan], replaced: dict[int, str]) -> None:
-        token = _token(give.command.user, give.token)
-        earlier = tokens.get(token) if token else None
+    def _plan_give(self, tx: Tx, plan: _Plan, give: Give, batch: _Batch) -> None:
+        token = token_key(give.command.user, give.token)
+        earlier = batch.tokens.get(token) if token else None
         if earlier is not None:
             assert isinstance(earlier.request, Give)
-            _check_same(earlier.request.command, give.command)
+            check_same(earlier.request.command, give.command)
             plan.same_as = earlier
             return
         known = self.spool.find(token) if token else None
         if known is not None:
             entry = journal.decode(known.payload)
             assert isinstance(entry, journal.Given)
-            _check_same(entry.command, give.command)
+            check_same(entry.command, give.command)
             plan.answer = Receipt(entry.command.id, known.position, duplicate=True)
             return
+        if give.fresh:
+            check_fresh(tx, give.command, batch.laid)
+        batch.laid.update((change.table, change.key) for change in give.command.changes)
         more: list[journal.Entry] = [journal.Given(follower) for follower in give.followers]
         if give.again is not None:
-            more += replacing(tx, give.command, give.again, self._now(), replaced)
+            more += replacing(tx, give.command, give.again, self._now(), batch.replaced)
         if token:
-            tokens[token] = plan
+            batch.tokens[token] = plan
         plan.entries.append((journal.Given(give.command), token))
         plan.entries += [(entry, "") for entry in more]
 
@@ -459,27 +415,3 @@ def _move(tx: Tx, entry: journal.Moved) -> None:
         tx.sending([entry.position])
     else:
         tx.settle(entry.position, entry.state, reason=entry.reason, theirs=entry.theirs, keys=entry.keys)
-
-
-def _token(user: str, token: str) -> str:
-    """A token is its user's own: another user's is another one. A receipt that its giver has made up is everybody's."""
-    if token.startswith(OWN_RECEIPT):
-        return "\n" + token.removeprefix(OWN_RECEIPT)
-    return f"{user}\n{token}" if token else ""
-
-
-def _check_same(known: Command, given: Command) -> None:
-    """Raises TokenReused when the second command with one token asks for something else."""
-    if known.user != given.user:
-        raise taken()
-    if known.digest != given.digest:
-        raise TokenReused(
-            "This form was sent before, with other values.",
-            try_this="look in the outbox at what was kept, then open the row again",
-            receipt=known.id,
-        )
-
-
-def taken() -> TokenReused:
-    """The fault of giving a receipt that somebody else's command has."""
-    return TokenReused("This receipt is taken.", try_this="make up another one: a random UUID, say")

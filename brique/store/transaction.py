@@ -379,6 +379,11 @@ class Tx:
         """The rows changed so far in this transaction, each once, in the order in which they were first touched."""
         return self._folding.changes(self.reloaded)
 
+    @property
+    def tables(self) -> Collection[str]:
+        """The names of the tables that are served."""
+        return self._store.specs
+
     def row(self, table: str, key: str) -> StoredRow | None:
         """The visible row as this transaction has it so far."""
         self._folding.settle()
