@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brique.backends.http import Http, HttpBackend
+from brique.backends.http import Http, HttpBackend, Resource
 from brique.backends.http.values import parse, told
 from brique.backends.mail import MailBackend
 from brique.backends.mongodb.documents import Documents
@@ -110,6 +110,30 @@ def test_no_key_leads_out_of_the_list_that_it_is_of(key: str) -> None:
     assert asked == ["GET /v1/items/..%2Fx"], asked
 
 
+def test_a_name_that_stands_for_another_address_a_moment_later_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, looked_up = socket.getaddrinfo, []
+
+    def rebinding(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        if host != "files.example.test":
+            return whole(host, port, *rest, **more)
+        looked_up.append(host)
+        return whole("192.0.32.8" if len(looked_up) == 1 else "127.0.0.1", port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with answering(b"[]") as (inside, asked):
+        elsewhere = inside.replace("127.0.0.1", "files.example.test")
+        body = msgspec.json.encode({"rows": [], "next": f"{elsewhere}/secret"})
+        http = Http(tables={"items": Resource("/items", rows="rows", next="next")}, also=(elsewhere,))
+        with (
+            answering(body) as (url, _),
+            closing(HttpBackend("api", url, http)) as backend,
+            backend.snapshot() as snapshot,
+            pytest.raises(BackendAway, match="an address inside"),
+        ):
+            list(snapshot.read(ITEM))
+    assert looked_up and asked == []
+
+
 def test_what_a_call_is_answered_with_is_kept_in_bounds() -> None:
     body = msgspec.json.encode(
         {"long": "x" * 5_000_000, "big": 10**50, "deep": [1], **{f"n{n}": n for n in range(500)}}
@@ -146,8 +170,13 @@ def test_a_mail_server_that_never_ends_its_answer_is_left(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"$oid": "zz"}', '{"$numberDecimal": "x"}', '{"$date": 1e400}', '{"$date": {"$numberLong": "9999999999999999999"}}'],
-)  # fmt: skip
+    [
+        '{"$oid": "zz"}',
+        '{"$numberDecimal": "x"}',
+        '{"$date": 1e400}',
+        '{"$date": {"$numberLong": "99999999999999999999"}}',
+    ],
+)
 def test_json_that_means_nothing_to_mongodb_is_refused_and_no_mistake_of_ours(text: str) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         from_json_text(text)

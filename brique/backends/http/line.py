@@ -60,10 +60,11 @@ class Answer:
 
 
 class _Sockets(httpcore.NetworkBackend):
-    """Opens connections and remembers their sockets, so that another thread can cut them."""
+    """Opens connections and remembers their sockets, so that another thread can cut them. `outside(host)`: whether
+    that host may only be one of the public network, whatever its name stood for when it was looked up before."""
 
-    def __init__(self) -> None:
-        self._inner = httpcore.SyncBackend()
+    def __init__(self, outside: Callable[[str], bool]) -> None:
+        self._inner, self._outside = httpcore.SyncBackend(), outside
         self._lock = threading.Lock()
         self._open: list[Any] = []
 
@@ -77,6 +78,9 @@ class _Sockets(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         stream = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
         plain: socket.socket = stream.get_extra_info("socket")
+        if self._outside(host) and not ipaddress.ip_address(str(plain.getpeername()[0]).partition("%")[0]).is_global:
+            stream.close()
+            raise httpcore.ConnectError(f"{host} leads to an address inside")
         with self._lock:
             for over in self._open[:-_SOCKETS_MAX]:
                 over.close()
@@ -114,7 +118,8 @@ class Line:
         self.backend, self.base, self.http, self.timeout = backend, base, http, timeout
         self._origins = {origin_of(base), *map(origin_of, http.also)}
         self._watchdog, self._headers, self._monotonic = watchdog, dict(headers), monotonic
-        self._sockets = _Sockets()
+        own = httpx.URL(base).raw_host.decode()
+        self._sockets = _Sockets(lambda host: host != own and not http.private)
         context = ssl.create_default_context(cafile=http.ca or None)
         transport = httpx.HTTPTransport(verify=context, retries=0)
         transport._pool._network_backend = self._sockets
