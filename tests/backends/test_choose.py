@@ -43,7 +43,7 @@ def test_addresses_and_paths_mean_what_they_say(tmp_path: Path, monkeypatch: pyt
         backend.close()
 
 
-@pytest.mark.parametrize("url", ["oracle://u:secret@h/x", "nothing.db", "https://example.org/x"])
+@pytest.mark.parametrize("url", ["oracle://u:secret@h/x", "nothing.db", "gopher://example.org/x"])
 def test_an_unknown_address_names_what_is_known_and_no_password(url: str) -> None:
     with pytest.raises(BadConfiguration) as caught:
         open_backend("b", url)
