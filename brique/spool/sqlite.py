@@ -250,14 +250,19 @@ class SqliteSpool:
 
     def _regain_trust(self) -> None:
         """Begin anew in a file of its own, and see what the old one is worth. Raises NoRoom."""
-        old = self._active
+        old, is_empty = self._active, self._last < self._active.first
         try:
-            self._roll()
+            if is_empty:
+                self._begin_again(old)
+            else:
+                self._roll()
         except (apsw.Error, OSError) as fault:
             raise NoRoom(
                 f"The disk does not take writes: {fault}", try_this="look after the disk; brique goes on by itself"
             ) from fault
         self._is_doubtful = False
+        if is_empty:
+            return
         damages = opening.look_through(old)[1]
         self.recovery.damages += damages
         for damage in damages:
@@ -265,6 +270,14 @@ class SqliteSpool:
         log.warning(
             "the spool goes on in %s; the last file was read again: %d damages", self._active.path, len(damages)
         )
+
+    def _begin_again(self, old: Segment) -> None:
+        """Put a new file in the place of the newest segment, which holds nothing that counts: a second one beside it
+        would have its name. Raises apsw.Error, OSError."""
+        old.close()
+        for ending in segment.BESIDE:
+            self._disk.unlink(old.beside(ending))
+        self._active = self._begin(old.first)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -21,15 +21,16 @@ from brique.commands.course import Course
 from brique.commands.marks import Marks
 from brique.commands.requests import Give, Receipt
 from brique.commands.restart import Restart
-from brique.commands.transaction import Work
+from brique.commands.transaction import Culprit, Work
 from brique.errors import BackendAway, BackendRefused, NoRoom
 from brique.schema import State
 from brique.spool import SqliteSpool
+from brique.store import Tx
 from brique.store import ledger as store_ledger
 from tests.simulation.backends import FakeBackend, FakeSession
 from tests.simulation.disk import SimDisk
 from tests.simulation.model import Broken
-from tests.simulation.simulation import COMMANDS, simulate
+from tests.simulation.simulation import simulate
 
 Patch = Callable[[ExitStack], None]
 
@@ -267,13 +268,46 @@ def pass_the_parent(stack: ExitStack) -> None:
     _put(stack, Course, "_builds_on_nothing", staticmethod(lambda command, specs: True))
 
 
+def forget_what_was_passed(stack: ExitStack) -> None:
+    """What a run has gone on without is not marked as overtaken, and counts as applied."""
+
+    class Nothing:
+        def __get__(self, replay: object, owner: object) -> set[int]:
+            return set()
+
+        def __set__(self, replay: object, value: set[int]) -> None:
+            """Not kept."""
+
+    stack.enter_context(patch.object(Replay, "passed", Nothing(), create=True))
+
+
+def give_a_half_back(stack: ExitStack) -> None:
+    """Without transactions, a command of which a part was done is given back when nobody could be told."""
+    run = Replay._transaction
+
+    def without(self: Any, batch: Any) -> Any:
+        try:
+            return run(self, batch)
+        except Culprit:
+            self._held.update({item.position: item.state for item in batch.items})
+            raise
+
+    _put(stack, Replay, "_transaction", without)
+
+
+def leave_the_row_behind(stack: ExitStack) -> None:
+    """What waits on a row that the backend has forgotten stays laid over its old number."""
+    _put(stack, Tx, "_lay_again", lambda self, position: None)
+
+
 @dataclass(frozen=True)
 class Bug:
-    """`put` puts it in; it is found within `seeds` seeds, counted from `first`."""
+    """`put` puts it in; of the seeds from 0 on, one of the first `seeds` notices it. `hint`: one that did when this was
+    written, which is tried first where time is short."""
 
     put: Patch
     seeds: int
-    first: int = 0
+    hint: int
 
     @property
     def name(self) -> str:
@@ -284,16 +318,37 @@ class Bug:
         return (self.put.__doc__ or "").strip()
 
 
-BUGS = tuple(
-    Bug(put, 200)
-    for put in (
-        drop_the_flush, acknowledge_early, forget_the_mark, move_the_mark_first, swap_two_commands, drop_the_overlay,
-        refresh_over_pending, believe_an_old_reading, ignore_the_token, settle_twice, withdraw_what_is_sent,
-        take_a_lost_answer_for_a_refusal, retry_blindly, skip_the_permission, no_rewind, forget_too_much,
-        skip_the_culprit, lose_real_keys, tear_commands, skip_while_catching_up, send_without_a_claim,
-        leave_out_the_first, keep_what_is_stale, refuse_what_others_have_applied, forget_calls, pass_the_parent,
-    )
-)  # fmt: skip
+BUGS = (
+    Bug(drop_the_flush, 50, 15),
+    Bug(acknowledge_early, 20, 1),
+    Bug(forget_the_mark, 20, 1),
+    Bug(move_the_mark_first, 20, 1),
+    Bug(swap_two_commands, 20, 1),
+    Bug(drop_the_overlay, 50, 10),
+    Bug(refresh_over_pending, 50, 14),
+    Bug(believe_an_old_reading, 150, 41),
+    Bug(ignore_the_token, 20, 0),
+    Bug(settle_twice, 20, 1),
+    Bug(withdraw_what_is_sent, 50, 9),
+    Bug(take_a_lost_answer_for_a_refusal, 100, 22),
+    Bug(retry_blindly, 100, 30),
+    Bug(skip_the_permission, 20, 1),
+    Bug(no_rewind, 50, 5),
+    Bug(forget_too_much, 20, 0),
+    Bug(skip_the_culprit, 20, 0),
+    Bug(lose_real_keys, 50, 0),
+    Bug(tear_commands, 20, 0),
+    Bug(skip_while_catching_up, 50, 0),
+    Bug(send_without_a_claim, 100, 0),
+    Bug(leave_out_the_first, 20, 1),
+    Bug(keep_what_is_stale, 20, 0),
+    Bug(refuse_what_others_have_applied, 300, 0),
+    Bug(forget_calls, 20, 1),
+    Bug(pass_the_parent, 50, 0),
+    Bug(forget_what_was_passed, 100, 19),
+    Bug(give_a_half_back, 300, 202),
+    Bug(leave_the_row_behind, 200, 107),
+)
 
 
 @contextmanager
@@ -304,12 +359,20 @@ def bug(put: Patch) -> Iterator[None]:
         yield
 
 
-def seeds_needed(found: Bug, seeds: int | None = None, commands: int = COMMANDS) -> tuple[int, str]:
-    """How many seeds it takes until the fault is noticed, and what was said then; 0 when none of them notices."""
+def noticed(found: Bug, seed: int) -> str:
+    """What the simulation of `seed` says with this fault in; empty when it does not notice."""
     with bug(found.put):
-        for count in range(1, (seeds or found.seeds) + 1):
-            try:
-                simulate(found.first + count - 1, commands)
-            except Broken as fault:
-                return count, str(fault).splitlines()[0]
+        try:
+            simulate(seed)
+        except Broken as fault:
+            return str(fault).splitlines()[0]
+    return ""
+
+
+def seeds_needed(found: Bug) -> tuple[int, str]:
+    """How many seeds, from 0 on, it takes until the fault is noticed, and what was said then; 0 when none notices."""
+    for seed in range(found.seeds):
+        said = noticed(found, seed)
+        if said:
+            return seed + 1, said
     return 0, ""

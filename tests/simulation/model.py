@@ -287,9 +287,12 @@ class Model:
             if asked.state in (State.APPLIED, State.UNKNOWN) or asked.position in self.decided or asked.is_forgotten
             for place in asked.deleted()
         }
+        unnumbered = {(table, mark) for table, key, mark in wanted if key.startswith(PENDING)}
         for erp in self.erps.values():
             for entry in erp.log:
-                if entry.kind == "delete" and not entry.other and (entry.table, entry.key, entry.mark) not in wanted:
+                if entry.kind != "delete" or entry.other or (entry.table, entry.key, entry.mark) in wanted:
+                    continue
+                if (entry.table, entry.mark) not in unnumbered:
                     raise Broken(f"nobody stands for {entry}")
 
     def check_deleted(self) -> None:

@@ -1,4 +1,4 @@
-"""Promises 1 to 5 and 7 of the design, after every step of simulated lives full of faults; and that it can fail."""
+"""The promises of the design, after every step of simulated lives full of faults; and that it can fail."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ from datetime import UTC, datetime
 import pytest
 
 from brique.schema import State
-from tests.simulation.bugs import BUGS, Bug, seeds_needed
+from tests.simulation.bugs import BUGS, Bug, noticed, seeds_needed
 from tests.simulation.model import told
 from tests.simulation.simulation import simulate
 
-NEW_SECONDS = 12.0
+NEW_SECONDS = 6.0
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_promises_hold_whatever_happens(seed: int) -> None:
     simulate(seed)
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(20, id="withdrawn and sent: it came in for another one and was not claimed"),
-        pytest.param(24, id="the mark came back before what was applied without it"),
-        pytest.param(82, id="the spool was full between two claims, and what was never sent was in doubt"),
-        pytest.param(124, id="claimed, never sent, unknown"),
-        pytest.param(129, id="given back while its commit was still under way"),
-        pytest.param(164, id="a claim whose answer was lost"),
-        pytest.param(189, id="at rest before a refused one, and passed by the mark"),
-    ],
-)
+HIT = {
+    19: "a command that waited on an unknown one, when marks were allowed again, was taken for applied",
+    107: "what waited on a row that the backend had forgotten was not seen any more",
+    202: "a command of which a part was done was given back, because the backend left before that was told",
+}
+"""Seeds that once broke a promise; a deliberate fault puts each mistake in again (`BUGS`), and its seed notices."""
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, id=what) for seed, what in HIT.items()])
 def test_seeds_that_once_broke_a_promise(seed: int) -> None:
     simulate(seed)
 
@@ -53,7 +50,7 @@ def test_a_simulation_is_the_same_each_time() -> None:
 
 
 def test_lives_are_rich_in_faults_and_ends() -> None:
-    lives = [simulate(seed) for seed in range(100, 140)]
+    lives = [simulate(seed) for seed in range(120, 140)]
     states = {asked.state for life in lives for asked in life.model.by_position.values()}
     assert {State.APPLIED, State.REFUSED, State.CONFLICT, State.WITHDRAWN} <= states
     faults: Counter[str] = Counter()
@@ -65,5 +62,6 @@ def test_lives_are_rich_in_faults_and_ends() -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_deliberate_fault_is_found(bug: Bug) -> None:
-    count, _ = seeds_needed(bug)
-    assert count, f"{bug.name} was not found in {bug.seeds} seeds from {bug.first}"
+    """By its hint, at once; or, when the product has moved on since, within its number of seeds."""
+    found = noticed(bug, bug.hint) or seeds_needed(bug)[1]
+    assert found, f"{bug.name} was not found in {bug.seeds} seeds"
