@@ -191,7 +191,7 @@ def skip_the_culprit(stack: ExitStack) -> None:
     apply = FakeSession.apply
 
     def done(self: FakeSession, changes: Sequence[Any]) -> list[Any]:
-        return [replace(found, rows=1) for found in apply(self, changes)]
+        return [found._replace(rows=1) for found in apply(self, changes)]
 
     _put(stack, FakeSession, "apply", done)
 
@@ -319,13 +319,13 @@ class Bug:
 
 
 BUGS = (
-    Bug(drop_the_flush, 50, 15),
+    Bug(drop_the_flush, 60, 16),
     Bug(acknowledge_early, 20, 1),
     Bug(forget_the_mark, 20, 1),
     Bug(move_the_mark_first, 20, 1),
     Bug(swap_two_commands, 20, 1),
     Bug(drop_the_overlay, 50, 10),
-    Bug(refresh_over_pending, 50, 14),
+    Bug(refresh_over_pending, 120, 38),
     Bug(believe_an_old_reading, 150, 41),
     Bug(ignore_the_token, 20, 0),
     Bug(settle_twice, 20, 1),
@@ -333,19 +333,19 @@ BUGS = (
     Bug(take_a_lost_answer_for_a_refusal, 100, 22),
     Bug(retry_blindly, 100, 30),
     Bug(skip_the_permission, 20, 1),
-    Bug(no_rewind, 50, 5),
+    Bug(no_rewind, 60, 17),
     Bug(forget_too_much, 20, 0),
     Bug(skip_the_culprit, 20, 0),
-    Bug(lose_real_keys, 50, 0),
+    Bug(lose_real_keys, 200, 0),
     Bug(tear_commands, 20, 0),
-    Bug(skip_while_catching_up, 50, 0),
-    Bug(send_without_a_claim, 100, 0),
+    Bug(skip_while_catching_up, 20, 1),
+    Bug(send_without_a_claim, 20, 2),
     Bug(leave_out_the_first, 20, 1),
     Bug(keep_what_is_stale, 20, 0),
     Bug(refuse_what_others_have_applied, 300, 0),
     Bug(forget_calls, 20, 1),
-    Bug(pass_the_parent, 50, 0),
-    Bug(forget_what_was_passed, 100, 19),
+    Bug(pass_the_parent, 20, 1),
+    Bug(forget_what_was_passed, 60, 14),
     Bug(give_a_half_back, 300, 202),
     Bug(leave_the_row_behind, 200, 107),
 )

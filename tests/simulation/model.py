@@ -141,7 +141,8 @@ class Model:
                 raise Broken(f"{identity} is in conflict, and its rows are as its author saw them")
             asked.state = state
             if state is State.APPLIED:
-                asked.epoch = self.erps[asked.backend].epoch
+                lost = self.ledgers[asked.backend].forgetful  # perhaps this one too, before its report was heard
+                asked.epoch = -1 if lost else self.erps[asked.backend].epoch
             changed.append(asked)
         for position, asked in self.by_position.items():
             if position not in there and not asked.is_forgotten:
