@@ -156,7 +156,7 @@ def crash(case: Case, folder: Path, cycles: int, *, seed: int) -> Found:
             site.wait_ready()
             site.wait_loaded()
             faults, began = Faults(server, cutter, site, chance), time.monotonic()
-            writers = start_writers(site.port, task(), _WRITERS, run=tag, pause_seconds=0.03)
+            writers = start_writers(site.port, task(), _WRITERS, run=tag, pause_seconds=case.pause_seconds)
             while (left := cycles - faults.seen.total()) > 0:
                 for _ in range(min(left, chance.randint(1, _BURST_MAX))):
                     faults.one()
