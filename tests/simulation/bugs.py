@@ -321,7 +321,7 @@ class Bug:
 BUGS = (
     Bug(drop_the_flush, 60, 16),
     Bug(acknowledge_early, 20, 1),
-    Bug(forget_the_mark, 20, 1),
+    Bug(forget_the_mark, 100, 1),
     Bug(move_the_mark_first, 20, 1),
     Bug(swap_two_commands, 20, 1),
     Bug(drop_the_overlay, 50, 10),
@@ -335,7 +335,7 @@ BUGS = (
     Bug(skip_the_permission, 20, 1),
     Bug(no_rewind, 60, 17),
     Bug(forget_too_much, 20, 0),
-    Bug(skip_the_culprit, 20, 0),
+    Bug(skip_the_culprit, 100, 0),
     Bug(lose_real_keys, 200, 0),
     Bug(tear_commands, 20, 0),
     Bug(skip_while_catching_up, 20, 1),
