@@ -1,7 +1,11 @@
 """The engine's one place of writing: requests in batches, then jobs, then a step of a load, and so on for ever.
 
 Whoever wants something written hands it over and waits. Commands come first, so that a load of a million rows, cut in
-short steps, holds nobody up; what is queued has a bound, past which callers are told `Busy`.
+short steps, holds nobody up; what is queued has a bound, past which callers are told `Busy`. Reports come one a round
+behind all other requests: while a backend takes in what has waited for it, its process is told at once what it may
+send next, and people are acknowledged, however much is left to settle. A report may be overtaken, because what it
+tells has happened whether it is known here or not: a command that is claimed again meanwhile is found by the backend's
+mark, or was noted as `sending`, as after a crash.
 
 One at a time writes, mostly the writing thread. A thread that can wait (`answer`) and finds nobody writing and nothing
 queued does its own writing at once: alone, it is spared two changes of thread, which take as long as the flush. SQLite
@@ -20,7 +24,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from brique.commands import Ledger, LedgerAnswer, Request
+from brique.commands import Ledger, LedgerAnswer, Report, Request
 from brique.errors import BriqueError, Busy, NoRoom
 from brique.store import Load, Store
 
@@ -55,6 +59,7 @@ class Writer:
         self.batch_max, self.queue_max = batch_max, queue_max
         self._after_batch = after_batch
         self._requests: deque[_Asked] = deque()
+        self._reports: deque[_Asked] = deque()
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._loads: deque[_Loading] = deque()
         self._work = threading.Condition()
@@ -70,14 +75,17 @@ class Writer:
     def ask(self, request: Request) -> Future[LedgerAnswer]:
         """Put `request` into the next batch. Raises Busy."""
         future: Future[LedgerAnswer] = Future()
-        self._put(self._requests, _Asked(request, future))
+        self._put(self._queue_of(request), _Asked(request, future))
         return future
+
+    def _queue_of(self, request: Request) -> deque[_Asked]:
+        return self._reports if isinstance(request, Report) else self._requests
 
     async def ask_soon(self, request: Request) -> LedgerAnswer:
         """`ask` for a coroutine: the answers of a batch come to its loop together, with one call."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[LedgerAnswer] = loop.create_future()
-        self._put(self._requests, _Asked(request, future, loop))
+        self._put(self._queue_of(request), _Asked(request, future, loop))
         return await future
 
     def answer(self, request: Request) -> LedgerAnswer:
@@ -110,11 +118,14 @@ class Writer:
         finally:
             with self._work:
                 self._is_writing = False
-                if self._requests or self._jobs or self._loads or self._stopping:
+                if self._is_wanted() or self._stopping:
                     self._work.notify()
         if isinstance(answer, BriqueError):
             raise answer
         return answer
+
+    def _is_wanted(self) -> bool:
+        return bool(self._requests or self._reports or self._jobs or self._loads)
 
     def run(self, job: Callable[[], Any]) -> Future[Any]:
         """Run `job` in the writing thread, after the requests that wait now. Raises Busy."""
@@ -167,31 +178,35 @@ class Writer:
     def _turn(self) -> bool:
         """One round: a batch of requests, the jobs, one step of a load. False when it is over."""
         with self._work:
-            if self._is_writing or not (self._requests or self._jobs or self._loads):
+            if self._is_writing or not self._is_wanted():
                 if self._stopping and not self._is_writing:
                     return False
                 if self._work.wait(_CHECKPOINT_SECONDS) or self._is_writing:
                     return True
             self._is_writing = True
             batch = [self._requests.popleft() for _ in range(min(len(self._requests), self.batch_max))]
+            reports = [self._reports.popleft() for _ in range(min(len(self._reports), 1))]
             jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
         try:
-            self._write(batch, jobs)
+            self._write(batch, reports, jobs)
         finally:
             with self._work:
                 self._is_writing = False
         return True
 
-    def _write(self, batch: list[_Asked], jobs: list[tuple[Callable[[], Any], Future[Any]]]) -> None:
-        if batch:
-            self._handle(batch)
+    def _write(
+        self, batch: list[_Asked], reports: list[_Asked], jobs: list[tuple[Callable[[], Any], Future[Any]]]
+    ) -> None:
+        for asked in (batch, reports):
+            if asked:
+                self._handle(asked)
         for job, future in jobs:
             _settle(future, job)
         if self._loads:
             self._step()
-        elif not (batch or jobs):
+        elif not (batch or reports or jobs):
             self._checkpoint(self.store.checkpoint)
-        if batch or jobs:
+        if batch or reports or jobs:
             self._after_batch()
             self._checkpoint(self.store.checkpoint_when_long)
 
@@ -245,10 +260,10 @@ class Writer:
     def _refuse_all(self) -> None:
         busy = Busy("The engine is restarting.", try_this="try again in a moment")
         with self._work:
-            asked = list(self._requests)
+            asked = [*self._requests, *self._reports]
             waiting: list[Future[Any]] = [future for _, future in self._jobs]
             waiting += [loading.future for loading in self._loads]
-            for queue in (self._requests, self._jobs, self._loads):
+            for queue in (self._requests, self._reports, self._jobs, self._loads):
                 queue.clear()
         for one in asked:
             one.fault = busy
