@@ -32,7 +32,8 @@ def unpacked(blob: bytes | None) -> Row | None:
     return None if blob is None else _decode(blob)
 
 
-def _place(laid: Laid) -> tuple[int, int]:
+def place(laid: Laid) -> tuple[int, int]:
+    """Where a change stands in the order of all changes."""
     return laid.position, laid.ordinal
 
 
@@ -109,7 +110,23 @@ class Ledger:
             if not mark:
                 laid.append(Laid(position, ordinal, unpacked(before), unpacked(after)))
                 if len(laid) > 1:
-                    laid.sort(key=_place)
+                    laid.sort(key=place)
+        return taken
+
+    def take_applied_over(self, table: str, keys: Collection[str]) -> dict[str, list[Laid]]:
+        """Lift what commands applied before have laid over these keys; what it was, by key, in its order. There is
+        something only after a crash, or where rows could not be read again: looking costs next to nothing."""
+        where = "FROM overlay INDEXED BY overlay_settled WHERE table_name = ? AND settled_seq IS NOT NULL"
+        if not self._run(f"SELECT 1 {where} LIMIT 1", (table,)).fetchone():
+            return {}
+        found = self._run(
+            f"DELETE {where} AND key IN (SELECT value FROM json_each(?)) "  # noqa: S608
+            "RETURNING key, position, ordinal, before, after",
+            (table, _listed(list(keys)).decode()),
+        ).fetchall()
+        taken: dict[str, list[Laid]] = {}
+        for key, position, ordinal, before, after in found:
+            taken.setdefault(key, []).append(Laid(position, ordinal, unpacked(before), unpacked(after)))
         return taken
 
     def mark(self, position: int) -> list[tuple[str, str]]:

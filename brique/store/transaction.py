@@ -16,7 +16,7 @@ from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
 from brique.store.deeds import Deeds
 from brique.store.folding import Folding
-from brique.store.ledger import Ledger, packed
+from brique.store.ledger import Ledger, packed, place
 from brique.store.overlay import laid_of
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
@@ -144,12 +144,14 @@ class Tx:
     @_whole
     def applied_as_wanted(self, positions: Sequence[int]) -> None:
         """End the lives of many commands at once, as applied: their source rows are what they were, with what these
-        commands have laid in them. A row that is not in the copy comes with the next refresh. Commands that are not
-        there, or have ended, are left alone."""
+        commands have laid in them, and before them others that were applied and not let go. A row that is not in the
+        copy comes with the next refresh. Commands that are not there, or have ended, are left alone."""
         seq = self._store.next_settlement()
         ended = self._table.applied(positions, seq, self.now)
         taken = self._ledger.take_many(ended)
         for table, rows in taken.items():
+            for key, before in self._ledger.take_applied_over(table, rows).items():
+                rows[key] = sorted([*before, *rows[key]], key=place)
             self._ledger.freshen(((table, key) for key in rows), seq)
             self._folding.absorb(table, rows)
 
