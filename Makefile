@@ -1,7 +1,8 @@
 # demo: see it work. test: all tests. check: style, types, structure, words. bench: figures (NAME=..., QUICK=1).
 # simulate: lives full of faults, from seeds (SECONDS=60, ARGS=--accumulate, ARGS='--seed 17', ARGS=--bugs).
+# crash: kill and freeze databases and brique for real (CYCLES=170, BACKENDS=postgresql,sqlite).
 # Each of them sets up what it needs first.
-.PHONY: demo test check docs bench simulate lock clean
+.PHONY: demo test check docs bench crash simulate lock clean
 .DEFAULT_GOAL := demo
 
 demo:
@@ -26,6 +27,9 @@ docs: # write the generated pages of the documentation anew
 bench:
 	@scripts/setup.sh bench
 	@.venv/bin/python -m bench $(NAME)
+
+crash: # kill, freeze and cut everything for real (CYCLES=170, BACKENDS=mariadb,sqlite)
+	@$(MAKE) --no-print-directory bench NAME=crash
 
 SECONDS ?= 60
 simulate:

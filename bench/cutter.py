@@ -12,6 +12,11 @@ _COMMIT = re.compile(rb"\bCOMMIT\b|\bcommitTransaction\b")
 _ANSWER_SECONDS = 0.02  # so long a commit may take effect whose answer never arrives
 
 
+def commits(data: bytes) -> bool:
+    """Whether a database is told to commit in `data`."""
+    return _COMMIT.search(data) is not None
+
+
 class Cutter:
     """Relays `port` to `target` (both on 127.0.0.1) in a thread of its own, from `start` to `stop`."""
 
@@ -20,6 +25,7 @@ class Cutter:
         self.cuts = 0
         """Connections cut at a commit."""
         self._at_commit = ""
+        self._server: asyncio.Server | None = None
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -29,14 +35,24 @@ class Cutter:
         self.port = asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
 
     async def _serve(self) -> int:
-        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        port: int = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     def stop(self) -> None:
-        self.cut()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._cut_all()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def cut(self) -> None:
         """Break every connection now."""
@@ -78,7 +94,7 @@ class Cutter:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
-                where = self._at_commit if self._at_commit and _COMMIT.search(data) else ""
+                where = self._at_commit if self._at_commit and commits(data) else ""
                 if where:
                     self._at_commit = ""
                     self.cuts += 1

@@ -85,9 +85,9 @@ def run(figures: Figures, workshop: Workshop) -> None:
     figures.add("doubled", sum(len(one.verdict.doubled) for one in found), "writes", summed=True)
 
 
-def fill_once(folder: Path) -> Found:
-    """Fill a disk, drain, make room. Raises SystemExit when nothing comes of it in time, AssertionError when an answer
-    is not what is promised."""
+def fill_once(folder: Path, *, left: int = _LEFT_BYTES) -> Found:
+    """Fill a disk that has `left` bytes for the writers, drain, make room. Raises SystemExit when nothing comes of it
+    in time, AssertionError when an answer is not what is promised."""
     tag = f"full{time.time_ns()}"
     with small_disk(folder) as disk, postgresql(folder) as server:
         data, ballast = disk / "data", disk / "ballast"
@@ -97,7 +97,7 @@ def fill_once(folder: Path) -> Found:
             site.wait_loaded()
             client, pids = site.client(), _pids(site)
             server.kill()
-            _fill(ballast, _FREE_BYTES_MIN + _LEFT_BYTES)
+            _fill(ballast, _FREE_BYTES_MIN + left)
             writers = start_writers(site.port, task(), _WRITERS, run=tag, pause_seconds=0.0)
             _wait(site, lambda: all(writer.told.faults["507"] > 10 for writer in writers), "the disk to be full")
             _refusal(client)

@@ -112,6 +112,7 @@ def _one(kind: str, folder: Path, image: Path, told: Told, seconds: float) -> Pa
         for line in process.stdout:
             if line.endswith("\n"):
                 told.hear(line)
+        process.stdout.close()
         process.wait()
     image.unlink()
     _call("e2fsck", "-p", str(after), allowed=(0, 1))
