@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,12 +13,14 @@ import pytest
 from bench.crash import crash
 from bench.crash_servers import CASES
 from bench.cutter import commits
+from bench.figures import totals
 from bench.freeze import CLICKS, click_while_frozen, frozen_site
 from bench.full_disk import MIB, fill_once
 from bench.power import can_cut, cut_many
 from bench.power_writer import KINDS
 
 CYCLES, CUTS = 3, 3
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["mariadb_xa", "mongodb", "sqlite"])
@@ -62,3 +66,14 @@ def test_three_clicks_while_the_database_is_frozen_make_one_row(tmp_path: Path) 
     assert statuses == Counter({303: CLICKS}), "each click is answered as if it were the only one"
     assert made == [1]
     assert slowest < 5
+
+
+def test_what_was_tried_was_tried_as_often_as_the_documentation_says() -> None:
+    page = (ROOT / "docs" / "explanation" / "what-was-tried.md").read_text("utf-8")
+    rows = re.findall(r"^\|[^|]+\| `(\w+)\.([\w.]+)` \| ([\d ]+) \|$", page, re.MULTILINE)
+    assert len(rows) >= 9
+    for bench, figure, times in rows:
+        found = totals(json.loads((ROOT / "bench" / "results" / f"{bench}.json").read_text("utf-8"))["runs"])
+        assert found[f"{bench}.{figure}"][0] >= int(times.replace(" ", "")) > 0, figure
+        wrong = [name for name, (total, *_) in found.items() if name.endswith((".lost", ".doubled")) and total]
+        assert not wrong
