@@ -124,7 +124,7 @@ def test_every_process_is_shown_and_can_be_restarted(tmp_path: Path) -> None:
     ("what", "error"),
     [
         ("nothing.db", "There is nothing at nothing.db"),
-        ("mysql://db.example/x", "no backend is known for mysql"),
+        ("oracle://db.example/x", "no backend is known for oracle"),
         ("rubbish.db", "no SQLite database"),
         ("cut.db", "not a database"),
         ("empty", "has no table"),

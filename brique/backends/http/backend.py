@@ -11,6 +11,7 @@ from brique.backends.http.reading import Pages
 from brique.backends.http.session import HttpSession
 from brique.backends.protocol import Abilities, Prepared, Rung
 from brique.backends.watchdog import Watchdog
+from brique.errors import BadConfiguration
 from brique.schema import Catalogue, Row, TableSpec, Value
 
 LOOKED_AT = (
@@ -57,7 +58,12 @@ class HttpBackend:
             raise self._reading.not_now(answer)
 
     def catalogue(self) -> Catalogue:
-        """An API does not say what it holds: its tables are declared."""
+        """An API does not say what it holds: its tables are declared. Raises BadConfiguration when none is."""
+        if not self.http.tables:
+            raise BadConfiguration(
+                f"{self.name}: a JSON API does not say what tables it has",
+                try_this="declare them in Python: app.backend(..., http=Http(...)), see Serve a JSON API",
+            )
         return Catalogue(())
 
     def fingerprint(self, tables: Sequence[TableSpec]) -> str | None:
