@@ -87,7 +87,7 @@ class MongoWorld(World):
     def __init__(
         self, backend: Backend, client: MongoClient[dict[str, Any]], name: str, read_only: Callable[[], Backend]
     ) -> None:
-        super().__init__(backend, run=self._run, lock=self._lock, read_only=read_only, zone="Z", thousand_seconds=3.0)
+        super().__init__(backend, run=self._run, lock=self._lock, read_only=read_only, zone="Z", thousand_seconds=6.0)
         self.client, self.database = client, client[name]
 
     def _run(self, sql: str) -> list[tuple[object, ...]]:
