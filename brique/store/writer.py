@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -269,8 +269,8 @@ class Store:
     def checkpoint(self, *, restart: bool | None = None) -> int:
         """Move the log into the database; how many pages it still held. May run in another thread. Raises NoRoom.
 
-        `restart`: wait for readers so that the log starts anew, and give its room back, to be asked for by the writing
-        thread only; by default the log starts anew when it has passed 64 MB.
+        `restart`: wait for readers so that the log starts anew, and give its room back; by default the log starts anew
+        when it has passed 64 MB.
         """
         try:
             return self._checkpoint(restart)
@@ -295,12 +295,25 @@ class Store:
 
     def _cut_log(self, connection: apsw.Connection) -> None:
         """Cut off what a transaction for which there was no room has left behind the last commit in the log. SQLite
-        would write over it, and until then it takes the very room that moving the log into the database needs."""
-        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        page = int(connections.first(connection, "PRAGMA page_size")[0])
-        log, length = self.path.with_name(self.path.name + "-wal"), _WAL_HEAD + max(0, frames) * (_FRAME_HEAD + page)
-        if log.exists() and log.stat().st_size > length:
-            os.truncate(log, length)
+        would write over it, and until then it takes the very room that moving the log into the database needs.
+
+        The place of a writer is held meanwhile: nobody may add to what is being cut. A writer at work is let be.
+        """
+        with closing(connections.writer(self.path)) as place:
+            place.set_busy_timeout(200)
+            try:
+                place.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError:
+                return
+            frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            page = int(connections.first(connection, "PRAGMA page_size")[0])
+            log, length = (
+                self.path.with_name(self.path.name + "-wal"),
+                _WAL_HEAD + max(0, frames) * (_FRAME_HEAD + page),
+            )
+            if log.exists() and log.stat().st_size > length:
+                os.truncate(log, length)
+            place.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the store; a transaction that is open is rolled back."""

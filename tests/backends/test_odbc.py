@@ -430,6 +430,17 @@ def test_parameters_that_a_driver_gives_back_come_as_values(maria: Callable[[str
     assert backend.fetch(spec, ["A1"])["A1"]["quantity"] == 10
 
 
+def test_tables_of_the_other_databases_of_a_server_are_not_ours(maria: Callable[[str], OdbcBackend]) -> None:
+    """MariaDB's driver tells of every database, and the same name may stand in several: the marker's does."""
+    other = maria("CREATE TABLE t (code CHAR(2) PRIMARY KEY); CREATE TABLE theirs (id INT PRIMARY KEY)")
+    assert other.prepare(True).rung is Rung.WATERMARK
+    ours = maria("CREATE TABLE t (id INT PRIMARY KEY, code CHAR(4) UNIQUE)")
+    (table,) = ours.catalogue().tables
+    assert table.key == ("id",) and [column.name for column in table.columns] == ["id", "code"]
+    assert ours.prepare(False).rung is not Rung.WATERMARK
+    assert ours.prepare(True).rung is Rung.WATERMARK
+
+
 def test_rows_of_mariadb_are_read_and_changed_by_odbc(maria: Callable[[str], OdbcBackend]) -> None:
     backend = maria(
         "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20), n DECIMAL(9,2), d DATE, m DATETIME(6));"

@@ -69,7 +69,7 @@ def describe(connection: Any, dialect: Dialect, address: Address) -> list[Source
 def _tables(cursor: Any, dialect: Dialect, address: Address) -> list[_Table]:
     found: list[_Table] = []
     for schema in address.schemas or ("",):
-        for row in cursor.tables(schema=schema).fetchall() if schema else cursor.tables().fetchall():
+        for row in cursor.tables(**dialect.place_in_catalogue(schema)).fetchall():
             kind, owner, name = str(row[3] or "").upper(), str(row[1] or ""), str(row[2])
             if kind in _TABLES + _VIEWS and _is_served(dialect, address, owner, name):
                 found.append(_Table(owner, name, kind in _VIEWS, str(row[4] or "")))
@@ -94,9 +94,8 @@ def _is_like(pattern: str, name: str) -> bool:
 
 def columns_of(cursor: Any, dialect: Dialect, schema: str, table: str) -> list[OdbcColumn]:
     """The columns of one table in their order; none when there is no such table."""
-    arguments = {"table": table, **({"schema": schema} if schema else {})}
     found: dict[str, list[OdbcColumn]] = {}
-    for row in cursor.columns(**arguments).fetchall():
+    for row in cursor.columns(table=table, **dialect.place_in_catalogue(schema)).fetchall():
         if str(row[2]) == table and (not schema or str(row[1] or "") == schema):  # names are taken for patterns
             found.setdefault(str(row[1] or ""), []).append(_column(row, dialect))
     hidden = re.compile(dialect.profile.schemas_hidden)
@@ -136,9 +135,8 @@ def unique_of(cursor: Any, dialect: Dialect, schema: str, table: str) -> list[tu
     """Unique indexes: (index, schema of the table, columns); none where the driver cannot tell."""
     found: dict[tuple[str, str], list[tuple[int, str]]] = {}
     filtered: set[tuple[str, str]] = set()
-    arguments = {"schema": schema} if schema else {}
     with suppress(pyodbc().Error):
-        for row in cursor.statistics(table, unique=True, **arguments).fetchall():
+        for row in cursor.statistics(table, unique=True, **dialect.place_in_catalogue(schema)).fetchall():
             if row[5] is None or row[8] is None or int(row[3] or 0) != 0 or str(row[2]) != table:
                 continue
             place = (str(row[5]), str(row[1] or ""))
@@ -154,9 +152,9 @@ def unique_of(cursor: Any, dialect: Dialect, schema: str, table: str) -> list[tu
 
 def _keys(cursor: Any, dialect: Dialect, table: _Table, partial: set[tuple[str, str]]) -> None:
     names = {column.name for column in table.columns}
-    arguments = {"schema": table.schema} if table.schema else {}
+    place = dialect.place_in_catalogue(table.schema)
     with suppress(pyodbc().Error):
-        parts = [(int(row[4] or 0), str(row[3])) for row in cursor.primaryKeys(table.name, **arguments).fetchall()]
+        parts = [(int(row[4] or 0), str(row[3])) for row in cursor.primaryKeys(table.name, **place).fetchall()]
         table.primary = tuple(name for _, name in sorted(parts))
     for index, owner, columns in unique_of(cursor, dialect, table.schema, table.name):
         if (
@@ -167,8 +165,8 @@ def _keys(cursor: Any, dialect: Dialect, table: _Table, partial: set[tuple[str, 
         ):
             table.unique.append(columns)
     with suppress(pyodbc().Error):
-        arguments = {"foreignTable": table.name, **({"foreignSchema": table.schema} if table.schema else {})}
-        table.references = _references(cursor.foreignKeys(**arguments).fetchall())
+        foreign = {f"foreign{name.capitalize()}": part for name, part in place.items()}
+        table.references = _references(cursor.foreignKeys(foreignTable=table.name, **foreign).fetchall())
 
 
 def _references(rows: Sequence[Any]) -> list[SourceReference]:

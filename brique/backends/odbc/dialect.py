@@ -34,6 +34,11 @@ class Dialect:
         """A table as SQL names it; without a schema, the connection's own decides."""
         return f"{self.quoted(schema)}.{self.quoted(name)}" if schema else self.quoted(name)
 
+    def place_in_catalogue(self, schema: str) -> dict[str, str]:
+        """Where the catalogue functions of ODBC are to look: in the connection's own database, and in `schema`."""
+        catalog = self.facts.catalog if self.profile.catalogs else ""
+        return {name: part for name, part in (("catalog", catalog), ("schema", schema)) if part}
+
     def first(self, select: str, rows: int) -> str:
         """`select`, ended after `rows` rows."""
         return self.profile.first.format(select=select, rows=rows)

@@ -36,9 +36,11 @@ def arrow_odbc() -> ModuleType | None:
 
 @dataclass(frozen=True)
 class Facts:
-    """What `SQLGetInfo` says of a driver and its database. `quote`: the letter around names ("" when there is none)."""
+    """What `SQLGetInfo` says of a driver and its database. `quote`: the letter around names ("" when there is none);
+    `catalog`: the database of the connection, where databases stand beside each other on a server."""
 
     database: str
+    catalog: str
     version: str
     driver: str
     quote: str
@@ -60,6 +62,7 @@ def facts_of(connection: Any) -> Facts:
 
     return Facts(
         database=str(ask("SQL_DBMS_NAME", "")),
+        catalog=str(ask("SQL_DATABASE_NAME", "") or ""),
         version=str(ask("SQL_DBMS_VER", "")),
         driver=str(ask("SQL_DRIVER_NAME", "")),
         quote=str(ask("SQL_IDENTIFIER_QUOTE_CHAR", '"')).strip(),

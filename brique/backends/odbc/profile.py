@@ -70,7 +70,9 @@ class Profile:
     moments_utc: str = "(?!)"
     call: str = "{{CALL {name}({places})}}"
     result_of_call: str = ""
-    # the catalogue: `partial` asks for unique indexes (schema, name) that do not hold for every row
+    # the catalogue: `partial` asks for unique indexes (schema, name) that do not hold for every row; `catalogs`: its
+    # functions tell of every database of the server, so that the connection's own must be named
+    catalogs: bool = False
     schemas_hidden: str = r"(?i)(information_schema|sys|pg_.*)"
     tables_hidden: str = "(?!)"
     extras: str = ""
@@ -218,6 +220,7 @@ MARIADB = Profile(
     new_key_query="SELECT LAST_INSERT_ID()",
     defaults="() VALUES ()",
     octets="OCTET_LENGTH({cell})",
+    catalogs=True,
 )
 GENERIC = Profile(name="generic", title="a database of an unknown kind")
 DB2 = _DB2
