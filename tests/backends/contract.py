@@ -449,6 +449,7 @@ class BackendContract:
             began = time.monotonic()
             thread = threading.Thread(target=write)
             thread.start()
+            thread.join(0.3)  # it waits for the lock by now
             while thread.is_alive() and time.monotonic() - began < 10:
                 world.backend.abort()
                 thread.join(0.05)

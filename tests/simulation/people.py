@@ -240,6 +240,10 @@ class Clients:
             wanted, key = self.again.pop()
             if wanted.backend == spec.backend and copy.values(wanted.name, key) is not None:
                 return wanted, key
+        if self.sim.habits.taste == "few":
+            keys = keys[:2]
+        elif self.sim.habits.taste == "newest":
+            keys = [key for key in keys if key.startswith(PENDING)] or keys[-3:]
         return spec, self.random.choice(keys)
 
     def _update(self, copy: Copy, erp: Erp, mark: str) -> tuple[Change, ...]:

@@ -350,16 +350,16 @@ class _Turnstile:
 
 
 class _Reports:
-    """Reports on their way to the engine: those that need not have arrived are `later`, and lost when their process
-    dies."""
+    """Reports on their way to the engine: those that need not have arrived are `later` (each time, the first goes with
+    the chance `prompt`), and lost when their process dies."""
 
-    def __init__(self, send: Callable[[Report], None], faults: Faults) -> None:
-        self._send, self._faults = send, faults
+    def __init__(self, send: Callable[[Report], None], faults: Faults, prompt: float) -> None:
+        self._send, self._faults, self._prompt = send, faults, prompt
         self._waiting: deque[Report] = deque()
 
     def later(self, report: Report) -> None:
         self._waiting.append(report)
-        while self._waiting and self._faults.chance() < 0.5:
+        while self._waiting and self._faults.chance() < self._prompt:
             self._send_first()
 
     def now(self, report: Report) -> None:
@@ -391,6 +391,7 @@ class SimProcess(BackendProcess):
         between: Callable[[str], None],
         allowed: Callable[[Any], str],
         give_way: Callable[[], None],
+        prompt: float = 0.5,
     ) -> None:
         super().__init__(
             door.declared,
@@ -403,7 +404,7 @@ class SimProcess(BackendProcess):
             chance=door.faults.chance,
             beside=False,
         )
-        self.reports = _Reports(self._tell, door.faults)  # type: ignore[assignment]
+        self.reports = _Reports(self._tell, door.faults, prompt)  # type: ignore[assignment]
         self.refreshing.refresher._loads = _AtOnce()  # type: ignore[assignment]
         self._saying = _Turnstile(give_way)  # type: ignore[assignment]
         self._stopped = self.refreshing._stopped = _Stopped(door.clock)  # type: ignore[assignment]

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.simulation.backends import FakeBackend, Manner
 from tests.simulation.disk import SimDisk
 from tests.simulation.erp import Erp, tables_of
 from tests.simulation.faults import Ended, Faults
+from tests.simulation.habits import Habits
 from tests.simulation.mishaps import Mishaps, set_zone
 from tests.simulation.model import Broken, Model
 from tests.simulation.people import Clients, Colleague
@@ -59,12 +61,18 @@ class Life:
         """Users who might not write any more when the turn began."""
 
 
+def _summed(weights: dict[str, float]) -> tuple[list[str], list[float]]:
+    """The names, and their weights added up."""
+    return list(weights), list(accumulate(weights.values()))
+
+
 class Simulation:
     """One run in `folder`. `seed` decides everything, which kinds of backend there are as well."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.seed, self.folder = seed, folder
         self.random = random.Random(seed)
+        self.habits = Habits.of(seed)
         self.faults = Faults(self.random)
         self.chance = self.faults.chance
         self.clock = SimClock()
@@ -92,6 +100,9 @@ class Simulation:
             self.door.disk = SimDisk(folder / "spool", apart)
         self.door.start()
         self.mishaps = Mishaps(self)
+        rare = {name: often for name, often in self.habits.rare.items() if name != "worsen_disk" or self.door.disk}
+        self._actions = self._all_actions()
+        self._usual, self._rare = _summed(self.habits.weights), _summed(rare)
         self.lives = {name: Life(self._new_process(name)) for name in self.names}
 
     def _backend(self, name: str) -> FakeBackend:
@@ -131,6 +142,7 @@ class Simulation:
             self._between,
             lambda command: "may not write any more" if command.user in self.gone else "",
             self._give_way,
+            self.habits.prompt,
         )
 
     def _give_way(self) -> None:
@@ -227,6 +239,8 @@ class Simulation:
         self.zombies.append((life, life.turn))
         self.model.doubts += 1
         self.lives[name] = Life(self._new_process(name))
+        if self.habits.eager:
+            self._do(name, "turn")
 
     def move_zombie(self) -> None:
         if not self.zombies:
@@ -250,24 +264,31 @@ class Simulation:
             for name in self.names:
                 self._finish(name, "turn")
                 self._refresh_whole(name)
-        clients, mishaps = self.clients, self.mishaps
-        actions: list[Callable[[], Any]] = [
-            *[clients.burst] * 10, *[clients.click_again] * 2, *[clients.withdraw] * 2, *[clients.decide] * 2,
-            clients.dismiss, clients.other_wish, mishaps.sack, *[self.colleague.work] * 5, mishaps.forget,
-            *[self.turn] * 14, *[self.work_on_refresh] * 7, *[mishaps.pass_time] * 2, *[self.faults.change] * 2,
-            self.kill_engine, self.kill_process, mishaps.step_clock, self.haunt, *[self.move_zombie] * 2,
-        ]  # fmt: skip
-        rare: list[Callable[[], Any]] = [
-            mishaps.lose_store, mishaps.take_photo, mishaps.cut_power, mishaps.clean_spool, mishaps.rebuild, self.rest,
-            *[mishaps.worsen_disk] * (4 if self.door.disk is not None else 0),
-        ]  # fmt: skip
         while self.clients.count < commands and self.step < _STEPS_MAX:
             self.step += 1
-            self._act(self.random.choice(rare if self.chance() < 0.06 else actions))
+            self._act(self._next())
             if self.door.has_no_power:
                 self.mishaps.lose_power()
             self.check()
         self.rest()
+
+    def _next(self) -> Callable[[], Any]:
+        """What happens next."""
+        names, sums = self._rare if self.chance() < self.habits.rare_share else self._usual
+        return self._actions[self.random.choices(names, cum_weights=sums)[0]]
+
+    def _all_actions(self) -> dict[str, Callable[[], Any]]:
+        clients, mishaps = self.clients, self.mishaps
+        return {
+            "burst": clients.burst, "click_again": clients.click_again, "withdraw": clients.withdraw,
+            "decide": clients.decide, "dismiss": clients.dismiss, "other_wish": clients.other_wish,
+            "sack": mishaps.sack, "colleague": self.colleague.work, "forget": mishaps.forget, "turn": self.turn,
+            "refresh": self.work_on_refresh, "pass_time": mishaps.pass_time, "change": self.faults.change,
+            "kill_engine": self.kill_engine, "kill_process": self.kill_process, "step_clock": mishaps.step_clock,
+            "haunt": self.haunt, "move_zombie": self.move_zombie, "lose_store": mishaps.lose_store,
+            "take_photo": mishaps.take_photo, "cut_power": mishaps.cut_power, "clean_spool": mishaps.clean_spool,
+            "rebuild": mishaps.rebuild, "rest": self.rest, "worsen_disk": mishaps.worsen_disk,
+        }  # fmt: skip
 
     def _act(self, action: Callable[[], Any]) -> None:
         with suppress(EngineAway, NotFound):  # told to the actor, who tries something else
