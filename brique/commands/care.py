@@ -33,6 +33,7 @@ def catch_up(spool: Spool, store: Store, show: Show) -> int:
             after = tx.spool_position()
         records = list(spool.read(after, limit))
         if not records:
+            _pass_over(spool, store, after)
             return done
         try:
             with store.transaction() as tx:
@@ -48,6 +49,15 @@ def catch_up(spool: Spool, store: Store, show: Show) -> int:
             done += len(records)
             if limit < _CATCH_UP_RECORDS:
                 make_room(store)  # before the log takes the room that it needs to be moved
+
+
+def _pass_over(spool: Spool, store: Store, after: int) -> None:
+    """Nothing is kept past `after`; what was, is forgotten. A store made anew has to know how far the spool had come:
+    a backend's mark is measured by it."""
+    last = spool.last()
+    if after < last:
+        with store.transaction() as tx:
+            tx.set_spool_position(last)
 
 
 def _catch_up_with(tx: Tx, record: Record | Damage, show: Show) -> None:

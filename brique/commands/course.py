@@ -185,8 +185,9 @@ class Course:
                 return Outcome(item.position, State.UNKNOWN, reason=reason)
         elif not self._has_begun(item) and (why := self._allowed(command)):
             return Outcome(item.position, State.REFUSED, reason=why)
+        was_sent = self.is_doubtful(item) or self._has_begun(item)
         for receipt in self._builds_on(command):
-            found = self._of_parent(receipt, within, waits)
+            found = self._of_parent(receipt, within, waits, was_sent)
             if found is None:
                 return None
             if found:
@@ -202,8 +203,9 @@ class Course:
                 if receipt != command.id and not self.numbers.knows(table, key):
                     yield receipt
 
-    def _of_parent(self, receipt: str, within: set[str], waits: Behind) -> str | None:
-        """ "": it was applied, or goes before; None: it waits; else why it never will be."""
+    def _of_parent(self, receipt: str, within: set[str], waits: Behind, was_sent: bool) -> str | None:
+        """ "": it was applied, or goes before; None: it waits; else why it never will be. `was_sent`: what builds on it
+        may have arrived, so that it had been applied if it is forgotten by now."""
         if receipt in within or receipt in self._applied:
             return ""
         if receipt in waits.receipts or receipt in self._behind.receipts:
@@ -211,4 +213,6 @@ class Course:
         parent = self._ended.get(receipt) or self._parents(receipt)
         if parent is not None and (not parent.state.settled or parent.state is State.UNKNOWN):
             return None
+        if parent is None and was_sent:
+            return ""
         return refusal(parent, receipt)

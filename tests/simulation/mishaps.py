@@ -40,15 +40,18 @@ class Mishaps:
     def sack(self) -> None:
         """An account is taken away, or given back."""
         self.sim.gone = set() if self.sim.gone else {"gone"}
+        for life in self.sim.lives.values():
+            life.barred &= self.sim.gone  # who could write in the meantime may have been asked about then
         self.sim.model.barred |= self.sim.gone
 
     def forget(self) -> None:
         """The server loses its last commits, or is restored from its backup; connections to it are cut."""
         name = self.random.choice(self.sim.names)
         backend, ledger = self.sim.backends[name], self.sim.model.ledgers[name]
-        if name not in self.sim.model.surest or backend.is_locked or self.chance() < 0.6:
+        is_awaited = self.sim.model.has_late_names(name)
+        if name not in self.sim.model.surest or backend.is_locked or self.chance() < (0.1 if is_awaited else 0.6):
             return
-        if backend.erp.forget(self.random.randint(1, 4)):
+        if backend.erp.forget(self.random.randint(1, 9 if is_awaited else 4)):
             self.faults.counts["backend restored from its backup"] += 1
             ledger.forgetful = True
             backend.cut_connections()

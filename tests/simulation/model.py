@@ -192,6 +192,19 @@ class Model:
                 if missing and not is_told:
                     raise Broken(f"{asked.id} was done before {receipt}, which it waits for ({parent.state})")
 
+    def has_late_names(self, backend: str) -> bool:
+        """Whether a command waits that names a row as it was called before the backend gave it a number."""
+        return any(
+            change.before is not None and change.key.startswith(PENDING) and self._is_numbered(change.key)
+            for asked in self.by_position.values()
+            if asked.backend == backend and asked.state in (State.KEPT, State.SENDING)
+            for change in asked.command.changes
+        )
+
+    def _is_numbered(self, key: str) -> bool:
+        maker = self.asked.get(key.removeprefix(PENDING))
+        return maker is not None and maker.state is State.APPLIED
+
     def _has_met_others(self, asked: Asked) -> bool:
         """Whether a row that this command changes is, or was in the meantime, not as its author saw it; where the rung
         cannot tell what has arrived, a number may have been lost as well."""

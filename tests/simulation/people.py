@@ -3,6 +3,7 @@ those whose outcome is unknown, a colleague works at the ERP's own screen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ class Copy:
     def is_loaded(self, table: str) -> bool:
         state = self._reader.table_state(table)
         return state is not None and state.loaded
+
+    def rows_of(self, changes: Sequence[Change]) -> set[tuple[str, str]]:
+        """The rows that these change, by the names that they have now."""
+        return {(change.table, self._reader.real_key(change.table, change.key)) for change in changes}
 
     def keys(self, spec: TableSpec) -> list[str]:
         return [str(key) for (key,) in self._run(f"SELECT _key FROM t_{spec.name} ORDER BY _key")]
@@ -214,7 +219,7 @@ class Clients:
         if kind < 0.92:
             first = self._update(copy, erp, identity)
             second = self._update(copy, erp, identity + "b")
-            return first if {c.key for c in first} & {c.key for c in second} else (*first, *second)
+            return (*first, *second) if copy.rows_of(first).isdisjoint(copy.rows_of(second)) else first
         made = self._create(copy, note, identity, {"text": f"with an item, {identity}"})
         return (made, *self._update(copy, erp, identity + "b"))
 
@@ -247,7 +252,7 @@ class Clients:
         return spec, self.random.choice(keys)
 
     def _update(self, copy: Copy, erp: Erp, mark: str) -> tuple[Change, ...]:
-        if self.forms and self.random.random() < 0.15:
+        if self.forms and self.random.random() < self.sim.habits.late_forms:
             spec, key, seen = self.forms.pop(self.random.randrange(len(self.forms)))
             if spec.name not in erp.specs:
                 return ()
@@ -256,7 +261,7 @@ class Clients:
             found = copy.values(spec.name, key)
             assert found is not None
             seen = found
-            if self.random.random() < 0.1:
+            if self.random.random() < self.sim.habits.late_forms - 0.05:
                 self.forms.append((spec, key, seen))
                 del self.forms[:-5]
         given: Row = {"mark": mark}
