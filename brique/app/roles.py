@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,14 +121,29 @@ def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Cal
         declared, name, settings, SystemClock(), channel, allowed=lambda command: still_allowed(accounts, command)
     )
     processes.append(process)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.stop())
+    _on_signal(process.stop)
     on_ready()
     try:
         process.run()
     finally:
         channel.close()
         accounts.close()
+
+
+def _on_signal(stop: Callable[[], None]) -> None:
+    """Call `stop` when the process is asked to end, in a thread: a handler in the main thread runs only when that
+    thread next moves, and it may be waiting while the kernel gives the signal to another."""
+    heard, ears = os.pipe()
+    os.set_blocking(ears, False)
+    signal.set_wakeup_fd(ears)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+    def wait() -> None:
+        os.read(heard, 1)
+        stop()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def open_accounts(settings: Settings) -> Accounts:

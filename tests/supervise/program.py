@@ -51,8 +51,8 @@ def work(mood: str, data: Path) -> None:
         time.sleep(0.05)
         sys.exit(4)
     try:
-        while True:
-            signal.pause()
+        while True:  # a signal may go to another thread, and Python handles it in this one when it next moves
+            time.sleep(0.02)
     finally:
         for server in servers:
             server.shutdown()
