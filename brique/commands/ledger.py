@@ -115,14 +115,12 @@ class Ledger:
         if self._is_behind:
             self.catch_up()
             self._is_behind = False
-        with self.store.look() as tx:
-            plans = self._plan(tx, requests)
+        plans = self._plan_all(requests)
         last = self._keep(plans)
         self._is_behind = True
         try:
             with self.store.transaction() as tx:
-                for plan in plans:
-                    self._carry_out(tx, plan)
+                self._carry_out_all(tx, plans)
                 if last:
                     tx.set_spool_position(last)
         except NoRoom as fault:
@@ -175,35 +173,47 @@ class Ledger:
             last = max([last, *plan.positions])
         return last
 
-    def _plan(self, tx: Tx, requests: Sequence[Request]) -> list[_Plan]:
+    def _plan_all(self, requests: Sequence[Request]) -> list[_Plan]:
+        """A plan for each request; the store is looked into only when one of them asks for it."""
+        if not any(map(_asks_store, requests)):
+            return self._plan(None, requests)
+        with self.store.look() as tx:
+            return self._plan(tx, requests)
+
+    def _plan(self, tx: Tx | None, requests: Sequence[Request]) -> list[_Plan]:
         states: dict[int, State] = {}
         batch = _Batch()
         plans = []
         for request in requests:
             plan = _Plan(request)
             try:
-                match request:
-                    case Give():
-                        self._plan_give(tx, plan, request, batch)
-                    case Move():
-                        self._plan_move(tx, plan, request, states)
-                    case Dismiss():
-                        plan.entries.append((request.entry(self._now()), ""))
-                    case Report():
-                        self._plan_report(tx, plan, request, states)
-                    case Claim():
-                        self._plan_claim(tx, plan, request, states)
-                    case Release():
-                        self._plan_release(tx, plan, request, states)
+                if isinstance(request, Give):
+                    self._plan_give(tx, plan, request, batch)
+                else:
+                    assert tx is not None
+                    self._plan_other(tx, plan, request, states)
             except BriqueError as fault:
                 plan.answer = fault
             plans.append(plan)
         return plans
 
+    def _plan_other(self, tx: Tx, plan: _Plan, request: Request, states: dict[int, State]) -> None:
+        match request:
+            case Move():
+                self._plan_move(tx, plan, request, states)
+            case Dismiss():
+                plan.entries.append((request.entry(self._now()), ""))
+            case Report():
+                self._plan_report(tx, plan, request, states)
+            case Claim():
+                self._plan_claim(tx, plan, request, states)
+            case Release():
+                self._plan_release(tx, plan, request, states)
+
     def _now(self) -> str:
         return stamp(self.clock.now())
 
-    def _plan_give(self, tx: Tx, plan: _Plan, give: Give, batch: _Batch) -> None:
+    def _plan_give(self, tx: Tx | None, plan: _Plan, give: Give, batch: _Batch) -> None:
         token = token_key(give.command.user, give.token)
         earlier = batch.tokens.get(token) if token else None
         if earlier is not None:
@@ -218,11 +228,12 @@ class Ledger:
             check_same(entry.command, give.command)
             plan.answer = Receipt(entry.command.id, known.position, duplicate=True)
             return
-        if give.fresh:
+        if give.fresh and tx is not None:
             check_fresh(tx, give.command, batch.laid)
         batch.laid.update((change.table, change.key) for change in give.command.changes)
         more: list[journal.Entry] = [journal.Given(follower) for follower in give.followers]
         if give.again is not None:
+            assert tx is not None
             more += replacing(tx, give.command, give.again, self._now(), batch.replaced)
         if token:
             batch.tokens[token] = plan
@@ -292,12 +303,24 @@ class Ledger:
             raise NotFound(f"There is no command at position {position}.")
         return known
 
+    def _carry_out_all(self, tx: Tx, plans: Sequence[_Plan]) -> None:
+        """Show what the plans have kept, in order; commands that follow each other together."""
+        shown: list[tuple[int, journal.Entry]] = []
+        for plan in plans:
+            if isinstance(plan.request, Report):
+                self._show_all(tx, shown)
+                shown = []
+                self._end(tx, plan, set(plan.request.shown))
+            else:
+                shown += zip(plan.positions, (entry for entry, _ in plan.entries), strict=False)
+            if not isinstance(plan.request, Give):
+                self._show_all(tx, shown)
+                shown = []
+            self._carry_out(tx, plan)
+        self._show_all(tx, shown)
+
     def _carry_out(self, tx: Tx, plan: _Plan) -> None:
-        if isinstance(plan.request, Report):
-            self._end(tx, plan, set(plan.request.shown))
-        else:
-            for position, (entry, _) in zip(plan.positions, plan.entries, strict=False):
-                self._show(tx, position, entry)
+        """What a plan does beside its entries, and its answer."""
         if isinstance(plan.request, Report):
             for table, rows in plan.request.rows.items():
                 upserts = [(key, row) for key, row in rows.items() if row is not None]
@@ -332,13 +355,24 @@ class Ledger:
             if not is_done:
                 self._show(tx, position, entry)
 
+    def _show_all(self, tx: Tx, entries: Sequence[tuple[int, journal.Entry]]) -> None:
+        given: list[tuple[int, journal.Given]] = []
+        for position, entry in entries:
+            if isinstance(entry, journal.Given):
+                given.append((position, entry))
+                continue
+            self._lay(tx, given)
+            given = []
+            self._show(tx, position, entry)
+        self._lay(tx, given)
+
     def _show(self, tx: Tx, position: int, entry: journal.Entry) -> None:
         """Bring one entry into the store. What it speaks of may be gone: forgotten after its time, or a table that
         the intranet does not serve any more."""
         try:
             match entry:
-                case journal.Given(command):
-                    self._lay(tx, position, command)
+                case journal.Given():
+                    self._lay(tx, [(position, entry)])
                 case journal.Moved():
                     _move(tx, entry)
                 case journal.Applied():
@@ -350,17 +384,28 @@ class Ledger:
         except NotFound as fault:
             log.info("record %d of the spool: %s", position, fault.message)
             return
-        deed = deed_of(position, entry)
-        for done in (deed,) if deed is not None else told_by(position, entry):
-            tx.deeds.add(done)
+        if (deed := deed_of(position, entry)) is not None:
+            tx.deeds.add(deed)
 
-    def _lay(self, tx: Tx, position: int, command: Command) -> None:
-        gone = sorted({change.table for change in command.changes} - set(self.store.specs))
-        if not gone:
-            tx.lay(position, command)
+    def _lay(self, tx: Tx, given: Sequence[tuple[int, journal.Given]]) -> None:
+        """Lay commands over the copy; those of tables that the intranet does not serve any more are refused."""
+        if not given:
             return
-        tx.lay(position, msgspec.structs.replace(command, changes=()))
-        tx.settle(position, State.REFUSED, reason=f"The table {', '.join(gone)} is not served any more.")
+        specs = self.store.specs
+        gone: dict[int, list[str]] = {}
+        served: list[tuple[int, Command]] = []
+        for position, entry in given:
+            command = entry.command
+            if any(change.table not in specs for change in command.changes):
+                gone[position] = sorted({change.table for change in command.changes} - set(specs))
+                command = msgspec.structs.replace(command, changes=())
+            served.append((position, command))
+        tx.lay_many(served)
+        for position, tables in gone.items():
+            tx.settle(position, State.REFUSED, reason=f"The table {', '.join(tables)} is not served any more.")
+        for position, entry in given:
+            for deed in told_by(position, entry):
+                tx.deeds.add(deed)
 
     def adopt(self, wish: adopting.Adopt) -> None:
         """Keep and show that a person has taken a backend's mark for good. Raises Refused, NoRoom."""
@@ -383,6 +428,13 @@ class Ledger:
         """Which of these segments of the spool is worth writing anew."""
         with self.store.transaction() as tx:
             return care.worn(tx, stretches)
+
+
+def _asks_store(request: Request) -> bool:
+    """Whether the store has to be looked into before `request` is kept; not for a new row, say."""
+    if not isinstance(request, Give) or request.again is not None:
+        return True
+    return request.fresh and any(change.before is not None for change in request.command.changes)
 
 
 def _bounded(entry: journal.Entry, most: int) -> journal.Entry:

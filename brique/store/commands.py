@@ -22,8 +22,8 @@ _FIELDS = (
 )
 
 
-def _listed(positions: Sequence[int]) -> str:
-    return msgspec.json.encode(list(positions)).decode()
+def _listed(some: Sequence[int] | Sequence[str]) -> str:
+    return msgspec.json.encode(list(some)).decode()
 
 
 def tables_of(command: Command) -> str:
@@ -155,6 +155,14 @@ class Commands:
         row = self._run("SELECT key FROM renamed WHERE table_name = ? AND old = ?", (table, key)).fetchone()
         return str(row[0]) if row else key
 
+    def real_keys(self, table: str, keys: Sequence[str]) -> dict[str, str]:
+        """The keys that the backend gave to the rows with these temporary ones; those without one yet are missing."""
+        found = self._run(
+            "SELECT old, r.key FROM json_each(?) AS j CROSS JOIN renamed r WHERE r.table_name = ? AND old = j.value",
+            (_listed(keys), table),
+        )
+        return dict(found.fetchall())
+
     def renewed(self, command: Command) -> Command:
         """`command` with temporary keys replaced by the real ones known by now."""
         if not any(change.key.startswith(PENDING) for change in command.changes):
@@ -192,7 +200,6 @@ class CommandTable:
     def __init__(self, connection: apsw.Connection) -> None:
         self._run: Any = connection.execute  # SQLite's values have no static type
         self._run_many = connection.executemany
-        self._changes = connection.changes
         self.counted: Counter[tuple[str, str, str]] = Counter()
         """(state, backend, user): what the counts have changed by and `write_counts` has yet to write."""
 
@@ -207,25 +214,23 @@ class CommandTable:
         )
         return {position: State(state) for position, state in found}
 
-    def add(self, position: int, command: Command) -> bool:
-        """Note a command, kept; False, and nothing done, when there is one at `position` already."""
-        self._run(
+    def add_many(self, given: Sequence[tuple[int, Command]]) -> list[tuple[int, Command]]:
+        """Note commands, kept, oldest first; those of them at whose position there was none already."""
+        newest = self._run("SELECT max(position) FROM command").fetchone()[0] or 0
+        if given[0][0] <= newest:
+            known = self.states([position for position, _ in given])
+            given = [item for item in given if item[0] not in known]
+        self._run_many(
             "INSERT INTO command(position, id, backend, user, at, state, tables, payload) "
-            "VALUES (?, ?, ?, ?, ?, 'kept', ?, ?) ON CONFLICT(position) DO NOTHING",
-            (
-                position,
-                command.id,
-                command.backend,
-                command.user,
-                command.at,
-                tables_of(command),
-                encode_command(command),
-            ),
+            "VALUES (?, ?, ?, ?, ?, 'kept', ?, ?)",
+            [
+                (position, one.id, one.backend, one.user, one.at, tables_of(one), encode_command(one))
+                for position, one in given
+            ],
         )
-        if not self._changes():
-            return False
-        self._count(command.backend, command.user, State.KEPT, 1)
-        return True
+        for (backend, user), count in Counter((one.backend, one.user) for _, one in given).items():
+            self._count(backend, user, State.KEPT, count)
+        return list(given)
 
     def move(self, position: int, state: State) -> None:
         """Put the command into `state` and keep the counts."""

@@ -39,12 +39,13 @@ class Touched:
 @dataclass(frozen=True, slots=True)
 class _Again:
     """Why a row is folded anew: `based` when `base` is its source row from now on; `absorbed`: what has become part of
-    its source row since."""
+    its source row since; `born`: all that there is of it."""
 
     origin: int | None = None
     based: bool = False
     base: Row | None = None
     absorbed: tuple[Laid, ...] = ()
+    born: Laid | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +82,14 @@ class Folding:
                     waiting[key] = _Again(origin)
                 elif origin is not None:
                     waiting[key] = _Again(origin, known.based, known.base, known.absorbed)
+
+    def born(self, table: str, key: str, laid: Laid) -> None:
+        """Fold a row that nobody knew before this change is laid: it need not be asked what is under or over it."""
+        waiting = self._again.get(table, {})
+        if key in waiting or (table, key) in self.touched:
+            self.again([(table, key)], laid.position)
+        elif table in self._store.specs:
+            self._again.setdefault(table, waiting)[key] = _Again(laid.position, born=laid)
 
     def rebase(self, table: str, key: str, base: Row | None) -> None:
         """Take `base` for the source row of this key from now on, and fold the row anew."""
@@ -127,13 +136,17 @@ class Folding:
 
     def _fold_table(self, table: str, waiting: dict[str, _Again]) -> None:
         rows = self._store.rows(table)
-        keys = list(waiting)
+        keys = [key for key, again in waiting.items() if again.born is None]
         current = rows.get_many(keys)
         shadows = self._ledger.shadows(table, keys)
         over = self._ledger.over_many(table, keys)
         writes = _Writes()
         names = rows.layout.spec.names
         for key, again in waiting.items():
+            if again.born is not None:
+                writes.shaded.append((key, None))
+                self._write(rows, key, None, fold(None, (again.born,), names), 1, again.origin, writes)
+                continue
             row = current.get(key)
             shaded = key in shadows
             if again.based:

@@ -44,10 +44,14 @@ class Ledger:
         self._run: Any = connection.execute  # SQLite's values have no static type
         self._run_many = connection.executemany
 
-    def add(self, table: str, key: str, laid: Laid) -> None:
-        self._run(
+    def add_many(self, records: Sequence[tuple[str, str, Laid]]) -> None:
+        """Lay changes over these rows: table, key, change."""
+        self._run_many(
             "INSERT INTO overlay(table_name, key, position, ordinal, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-            (table, key, laid.position, laid.ordinal, packed(laid.before), packed(laid.after)),
+            [
+                (table, key, laid.position, laid.ordinal, packed(laid.before), packed(laid.after))
+                for table, key, laid in records
+            ],
         )
 
     def over_many(self, table: str, keys: Sequence[str]) -> dict[str, Over]:

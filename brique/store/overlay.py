@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from brique.schema import Change, Row
+from brique.schema import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,6 @@ class Laid:
     ordinal: int
     before: Row | None
     after: Row | None
-
-
-def laid_of(position: int, changes: Iterable[Change]) -> list[Laid]:
-    """The changes of the command at `position`, in their order."""
-    return [Laid(position, ordinal, change.before, change.after) for ordinal, change in enumerate(changes)]
 
 
 def fold(base: Row | None, changes: Iterable[Laid], names: tuple[str, ...]) -> Row | None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from brique import errors
 from brique.clock import stamp
-from brique.schema import Change, Command, Row, State, Value, decode_command
+from brique.schema import PENDING, Change, Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
 from brique.store.deeds import Deeds
 from brique.store.folding import Folding
 from brique.store.ledger import Ledger, packed, place
-from brique.store.overlay import laid_of
+from brique.store.overlay import Laid
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
 from brique.store.temporary import replaced
@@ -69,18 +69,41 @@ class Tx:
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
-    @_whole
     def lay(self, position: int, command: Command) -> None:
-        """Insert the command, kept, and lay its changes over the copy. Does nothing for a position already there."""
-        if not self._table.add(position, command):
-            return
-        self._lay_changes(position, self.commands.renewed(command))
+        """`lay_many` of one."""
+        self.lay_many([(position, command)])
 
-    def _lay_changes(self, position: int, command: Command) -> None:
-        changes = [replaced(change, self._store.specs, self.commands.real_key) for change in command.changes]
-        for change, laid in zip(changes, laid_of(position, changes), strict=True):
-            self._ledger.add(change.table, change.key, laid)
-        self._folding.again(((change.table, change.key) for change in command.changes), position)
+    @_whole
+    def lay_many(self, given: Sequence[tuple[int, Command]]) -> None:
+        """Insert commands, kept, oldest first, and lay their changes over the copy. Does nothing for positions already
+        there."""
+        added = self._table.add_many(given)
+        if added:
+            self._lay_changes(added, anew=True)
+
+    def _lay_changes(self, given: Sequence[tuple[int, Command]], *, anew: bool = False) -> None:
+        """Lay the changes of commands over the rows by the names that these have now. `anew`: for the first time."""
+        asked: dict[str, list[str]] = {}
+        for _, command in given:
+            for change in command.changes:
+                if change.key.startswith(PENDING):
+                    asked.setdefault(change.table, []).append(change.key)
+        named = {table: self.commands.real_keys(table, keys) for table, keys in asked.items()}
+        specs, real_key = self._store.specs, self.commands.real_key
+        records: list[tuple[str, str, Laid]] = []
+        for position, command in given:
+            for ordinal, change in enumerate(command.changes):
+                table, key = change.table, change.key
+                if table in named:
+                    key = named[table].get(key, key)
+                change = replaced(change, specs, real_key)
+                laid = Laid(position, ordinal, change.before, change.after)
+                records.append((table, key, laid))
+                if anew and change.before is None and key == PENDING + command.id:
+                    self._folding.born(table, key, laid)
+                else:
+                    self._folding.again([(table, key)], position)
+        self._ledger.add_many(records)
 
     @_whole
     def settle(
@@ -241,7 +264,7 @@ class Tx:
         for change in command.changes:
             if change.before is None:
                 self._ledger.forget_name(change.table, change.key)
-        self._lay_changes(position, self.commands.renewed(command))
+        self._lay_changes([(position, command)])
         over = {at for change in named for at in self._ledger.positions_over(change.table, change.key)}
         for later in sorted(over - {position}):
             self._lay_again(later)
@@ -252,7 +275,7 @@ class Tx:
             return
         stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
         self._folding.again(self._ledger.lift(position), position)
-        self._lay_changes(position, self.commands.renewed(decode_command(stored[0])))
+        self._lay_changes([(position, decode_command(stored[0]))])
 
     @_whole
     def dismiss(self, position: int) -> None:
