@@ -128,8 +128,8 @@ class Accounts:
             db.execute("UPDATE account SET email = ? WHERE id = ?", (email, _account(db, name)))
 
     def address_of(self, name: str) -> str:
-        """Where mails to the person of that name go; "" when there is no such account, or it has no address."""
-        row = self._file.row("SELECT name, email FROM account WHERE folded = ?", (_folded(name),))
+        """Where mails to the person of that name go; "" when it has no address, is disabled or is not there."""
+        row = self._file.row("SELECT name, email FROM account WHERE folded = ? AND disabled IS NULL", (_folded(name),))
         if row is None:
             return ""
         return str(row[1] or (row[0] if EMAIL.fullmatch(row[0]) else ""))

@@ -167,6 +167,13 @@ def test_a_closed_account_loses_sessions_and_tokens_at_once(people: Accounts) ->
         people.open_session("walid")
 
 
+def test_a_closed_account_is_sent_no_mail(people: Accounts) -> None:
+    people.set_email("walid", "walid@example.org")
+    assert people.address_of("WALID") == "walid@example.org"
+    people.disable("walid")
+    assert people.address_of("walid") == "" == people.address_of("nobody")
+
+
 def test_a_session_ends_when_idle(people: Accounts, clock: SetClock) -> None:
     opened = people.open_session("awa")
     clock.pass_time(days=3)
