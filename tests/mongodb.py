@@ -123,12 +123,13 @@ def new_folder() -> Path:
     return servers.new_folder("mongodb")
 
 
-@pytest.fixture(scope="session", params=["secantus", "mongod"])
+HAS_MONGOD = shutil.which("mongod") is not None
+
+
+@pytest.fixture(scope="session", params=["secantus", "mongod"] if HAS_MONGOD else ["secantus"])
 def mongodb(request: pytest.FixtureRequest) -> Iterator[MongoServer]:
-    """The session's server: make databases in it, but leave it running. `mongod` only where it is installed."""
+    """The session's server: make databases in it, but leave it running. `mongod` too where it is installed."""
     if request.param == "mongod":
-        if shutil.which("mongod") is None:
-            pytest.skip("mongod is not installed")
         for mongod in serve(Mongod(new_folder())):
             mongod.start()
             yield mongod

@@ -23,7 +23,7 @@ from brique.schema import Change, Kind, Row, TableSpec
 from brique.schema.infer import infer
 from tests.backends.contract import BackendContract, World
 from tests.backends.mongo_world import MongoWorld, fill
-from tests.mongodb import SECRET, MongoServer
+from tests.mongodb import HAS_MONGOD, SECRET, MongoServer
 
 
 def database_of(url: str) -> str:
@@ -139,6 +139,11 @@ def raw(server: MongoServer, backend: MongoBackend, collection: str, key: object
 
 
 # what is there
+
+
+@pytest.mark.skipif(not HAS_MONGOD, reason="mongod is not installed: everything of MongoDB is tried on SecantusDB only")
+def test_mongod_itself_is_tried_too(mongodb: MongoServer) -> None:
+    assert mongodb.url()
 
 
 def test_documents_become_columns_by_what_is_in_them(make: Make) -> None:
