@@ -13,7 +13,7 @@ from brique.api.operation import JSON, Operation
 from brique.api.rows import full
 from brique.errors import BadInput, BriqueError, NotAllowed, NotFound, Stale
 from brique.exports import near
-from brique.http import PROBLEM_JSON, TITLES, best_accept, describe, language_of, problem
+from brique.http import PROBLEM_JSON, TITLES, best_accept, describe, header, language_of, problem
 from brique.schema import Row, TableSpec
 from brique.words import translate
 
@@ -75,13 +75,14 @@ class Answered:
     def __init__(self, operation: Operation, specs: Mapping[str, TableSpec]) -> None:
         self.operation = operation
         self._specs = specs
+        self._forms = (*operation.produces, PROBLEM_JSON)
 
     def _check(self, request: Request) -> None:
         """Raises NotAcceptable, and BadInput for a query parameter that nobody reads."""
         operation = self.operation
-        if best_accept(request.headers.get("accept", ""), (*operation.produces, "application/problem+json")) is None:
+        if best_accept(header(request.scope, b"accept"), self._forms) is None:
             raise NotAcceptable(_("This can be given as {offered} only."), offered=", ".join(operation.produces))
-        if operation.lists or operation.per == "view":
+        if operation.lists or operation.per == "view" or not request.scope.get("query_string"):
             return
         given = list(request.query_params)
         unknown = [name for name in given if name not in operation.query_names]

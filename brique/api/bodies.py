@@ -14,6 +14,7 @@ from brique.api.rows import META
 from brique.commands import CommandSpec, Parameter, own_receipt
 from brique.errors import BadInput
 from brique.exports import near
+from brique.http import header
 from brique.schema import Column, Kind, Row, TableSpec, from_json, join_key, to_python
 
 # Numbers with a decimal point stay exact until the column is known.
@@ -47,7 +48,9 @@ async def read_object(request: Request, accepted: tuple[str, ...], *, required: 
 
 def check_media_type(request: Request, accepted: tuple[str, ...]) -> None:
     """Raises WrongMediaType; parameters are read leniently, but text that is not UTF-8 is not taken."""
-    sent = request.headers.get("content-type", "")
+    sent = header(request.scope, b"content-type")
+    if sent in accepted:
+        return
     name, *parameters = (piece.strip().lower() for piece in sent.split(";"))
     charset = next((part.partition("=")[2].strip('" ') for part in parameters if part.startswith("charset=")), "utf-8")
     if (name and name not in accepted) or charset not in ("utf-8", "utf8", "us-ascii"):
@@ -62,7 +65,7 @@ def token_of(request: Request, given: dict[str, Any] | None = None) -> str:
 
     Raises BadInput when it is too long or not printable, or when there are both.
     """
-    token = request.headers.get("idempotency-key", "").strip()
+    token = header(request.scope, b"idempotency-key").strip()
     if len(token) > 1 and token[0] == token[-1] == '"':
         token = token[1:-1]
     if len(token) > TOKEN_CHARS_MAX or not token.isprintable():

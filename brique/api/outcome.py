@@ -21,7 +21,7 @@ from brique.api.answers import Conflict, Refusal
 from brique.api.context import Context, address
 from brique.api.rows import row_etag, row_json
 from brique.commands import Answer, Desk
-from brique.http import User
+from brique.http import User, header
 from brique.schema import State
 from brique.views import StoredCommand
 
@@ -95,9 +95,8 @@ class Outcomes:
     def _response(self, request: Request, answer: Answer, *, created: bool) -> Response:
         """Reads a few records by key: no change of thread, which would take ten times as long."""
         with self.context.snapshot() as copy:
-            item = copy.command(answer.id)
-            state = item.state if item is not None else answer.state
-            if item is not None and state in (State.REFUSED, State.CONFLICT):
+            state = copy.command_state(answer.position) or answer.state
+            if state in (State.REFUSED, State.CONFLICT) and (item := copy.command(answer.position)) is not None:
                 raise _settled_badly(item)
             spec = self.parts.specs.get(answer.table)
             row = copy.row(answer.table, answer.key) if spec is not None else None
@@ -131,7 +130,7 @@ class Outcomes:
 
 def _preferences(request: Request) -> str:
     """What the caller prefers (RFC 7240), in lower case."""
-    return ",".join(request.headers.getlist("prefer")).lower()
+    return ",".join(request.headers.getlist("prefer")).lower() if header(request.scope, b"prefer") else ""
 
 
 def _prefers_async(request: Request) -> bool:

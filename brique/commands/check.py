@@ -7,7 +7,8 @@ tell a row that somebody else has changed meanwhile.
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
 
 from brique.errors import BadInput, NotAllowed, NotFound, Stale
 from brique.schema import PENDING, Change, Column, Row, TableSpec, Value, join_key
@@ -27,10 +28,27 @@ class Copy(Protocol):
 
 
 class ReaderCopy:
-    """A `Copy` over `reader`."""
+    """A `Copy` over `reader`: one state of it from the first look to the end of the block, and none when nobody looks,
+    as with a row that gets its key later and refers to no other."""
 
     def __init__(self, reader: Reader) -> None:
-        self.reader = reader
+        self._reader = reader
+        self._looking: AbstractContextManager[Reader] | None = None
+
+    @property
+    def reader(self) -> Reader:
+        if self._looking is None:
+            looking = self._reader.snapshot()
+            looking.__enter__()
+            self._looking = looking
+        return self._reader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        if self._looking is not None:
+            self._looking.__exit__(None, None, None)
 
     def values(self, table: str, key: str) -> Row | None:
         row = self.reader.row(table, key)

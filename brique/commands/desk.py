@@ -340,8 +340,8 @@ class Desk:
         meanwhile (of three clicks at once, another one was quicker), the answer to that."""
 
         def run() -> Checked:
-            with self.borrow() as reader, reader.snapshot():
-                return ask(check.ReaderCopy(reader))
+            with self.borrow() as reader, check.ReaderCopy(reader) as seen:
+                return ask(seen)
 
         try:
             return await to_thread.run_sync(run) if aside else run()

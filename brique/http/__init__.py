@@ -28,7 +28,7 @@ from brique.http.rendering import TEMPLATES, Render, own_context, plain_render
 from brique.http.routes import Handler, Route, Routes, check_role, requires, user_of
 from brique.http.security import Exchange
 from brique.http.server import serve
-from brique.http.site import Site, at, client_address, local_path
+from brique.http.site import Site, at, client_address, header, local_path
 from brique.http.throttle import ThrottleLimits
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "describe",
     "etag_of",
     "has_already",
+    "header",
     "language_of",
     "local_path",
     "no_such_page",

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.types import Lifespan, Scope
+from starlette.types import ASGIApp, Lifespan, Scope
 
 from brique import words
 from brique.http.account_pages import AccountPages
@@ -79,12 +78,15 @@ def application(
         Middleware(BodyLimit, bytes_max=bytes_max),
         Middleware(Gate, accounts=accounts, site=site, is_public=routes.is_public, languages=languages),
     ]
-    handlers = {HTTPException: _to_problems}
-    return Starlette(
-        routes=[Table(routes, limits)], middleware=middleware, exception_handlers=handlers, lifespan=lifespan
-    )
+    return _Application(routes=[Table(routes, limits)], middleware=middleware, lifespan=lifespan)
 
 
-async def _to_problems(request: Request, exception: Exception) -> Response:
-    """Starlette would answer in plain text; our `Problems`, further out, answers in the caller's form and language."""
-    raise exception
+class _Application(Starlette):
+    """Starlette without its two layers for faults, which would answer in plain text: our `Problems` answers them all,
+    in the caller's form and language."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        app: ASGIApp = self.router
+        for kind, arguments, options in reversed(self.user_middleware):
+            app = kind(app, *arguments, **options)
+        return app

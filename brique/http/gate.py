@@ -192,7 +192,7 @@ def cookies_of(scope: Scope) -> dict[str, str]:
     """The caller's cookies; parsed once for each request."""
     cookies: dict[str, str] | None = scope.get("brique.cookies")
     if cookies is None:
-        cookies = scope["brique.cookies"] = Request(scope).cookies
+        cookies = scope["brique.cookies"] = Request(scope).cookies if header(scope, b"cookie") else {}
     return cookies
 
 
@@ -203,7 +203,8 @@ def cookie_name(accounts: Accounts, *, secure: bool) -> str:
 
 def session_id(scope: Scope, accounts: Accounts, site: Site) -> str:
     """The session id in the caller's cookie, or an empty text."""
-    return cookies_of(scope).get(cookie_name(accounts, secure=site.is_secure(scope)), "")
+    cookies = cookies_of(scope)
+    return cookies.get(cookie_name(accounts, secure=site.is_secure(scope)), "") if cookies else ""
 
 
 def check_origin(scope: Scope, site: Site) -> None:

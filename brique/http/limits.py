@@ -83,7 +83,8 @@ def _declared_length(scope: Scope) -> int:
 
 
 class TimeLimit:
-    """Ends a request whose answer has not begun in time (503); an upload earns time by the bytes that arrive.
+    """Ends a request whose answer has not begun in time (503); an upload earns time by the bytes that arrive, a
+    second or more at a time.
 
     Once the answer has begun only the connection's own write limit holds, so that a long download or an event
     stream lasts as long as its reader reads.
@@ -99,7 +100,7 @@ class TimeLimit:
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.limits.request_seconds_max
-        begun = False
+        begun, earned = False, 0
 
         async def sending(message: Message) -> None:
             nonlocal begun
@@ -113,10 +114,12 @@ class TimeLimit:
                 await asyncio.sleep(0)
 
         async def receiving() -> Message:
-            nonlocal deadline
+            nonlocal earned, deadline
             message = await receive()
-            if not begun and (size := len(message.get("body", b""))):
-                deadline += size / self.limits.upload_bytes_per_second_min
+            earned += len(message.get("body", b""))
+            if not begun and earned >= self.limits.upload_bytes_per_second_min:
+                deadline += earned / self.limits.upload_bytes_per_second_min
+                earned = 0
                 timer.reschedule(deadline)
             return message
 

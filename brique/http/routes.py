@@ -46,6 +46,12 @@ class Route:
     name: str
     body_bytes_max: int | None = None
 
+    @functools.cached_property
+    def awaits(self) -> bool:
+        """Whether the handler runs on the loop."""
+        call = getattr(self.handler, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
+        return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
+
 
 @dataclass
 class _Place:
@@ -224,7 +230,7 @@ class Table(BaseRoute):
         request = Request(scope, receive, send)
         try:
             await self._admit(request, route)
-            response = await _call(route.handler, request)
+            response = await _call(route, request)
             try:
                 if method == "HEAD":
                     await _without_body(response, scope, receive, send)
@@ -243,12 +249,9 @@ class Table(BaseRoute):
             await check_csrf(request, user, self.limits)
 
 
-async def _call(handler: Handler, request: Request) -> Response:
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
-        answer = handler(request)
-    else:
-        answer = await asyncio.to_thread(handler, request)
-    return await answer if inspect.isawaitable(answer) else answer
+async def _call(route: Route, request: Request) -> Response:
+    answer = route.handler(request) if route.awaits else await asyncio.to_thread(route.handler, request)
+    return answer if isinstance(answer, Response) else await answer
 
 
 async def _without_body(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

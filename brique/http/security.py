@@ -35,6 +35,7 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", ", ".join(f"{name}=()" for name in SENSORS).encode()),
 )
+_NAMES = frozenset({*(name for name, _value in HEADERS), b"x-request-id", b"strict-transport-security"})
 PATH_LENGTH_MAX = 300
 
 
@@ -121,7 +122,10 @@ class Security:
 
 def _completed(headers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     present = {name.lower() for name, _value in headers}
-    headers += [(name, value) for name, value in extra if name not in present]
+    if present.isdisjoint(_NAMES):
+        headers += extra
+    else:
+        headers += [(name, value) for name, value in extra if name not in present]
     if b"cache-control" not in present:
         keep = b"private, no-cache" if b"etag" in present else b"private, no-store"
         headers.append((b"cache-control", keep))

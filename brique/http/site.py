@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -82,6 +83,7 @@ class Site:
         return host_name(header(scope, b"host")) == self.public.hostname
 
 
+@lru_cache(maxsize=256)
 def host_name(host: str) -> str | None:
     """The name in a Host header, in lower case, without port, brackets and last dot; None when it is malformed."""
     if not host or any(letter in host for letter in "/\\@?# \t"):
@@ -96,11 +98,14 @@ def host_name(host: str) -> str | None:
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """The first header of that name (in lower case), or an empty text."""
-    for found, value in scope["headers"]:
-        if found == name:
-            return bytes(value).decode("latin-1")
-    return ""
+    """The first header of that name (in lower case), or an empty text. They are asked for twenty times in a request:
+    the first time they are put in order."""
+    headers = scope["headers"]
+    known = scope.get("brique.headers")
+    if known is None or known[0] is not headers:
+        known = scope["brique.headers"] = (headers, dict(reversed(headers)))
+    value = known[1].get(name)
+    return "" if value is None else bytes(value).decode("latin-1")
 
 
 def client_address(scope: Scope) -> str:

@@ -87,6 +87,12 @@ class Bulletin(Snapshots):
             commands = Commands(self._db)
             return commands.at(which) if isinstance(which, int) else commands.by_id(which, user)
 
+    def command_state(self, position: int) -> State | None:
+        """Where the command at `position` is in its life; None when it is not there."""
+        with self.snapshot():
+            row = self._one("SELECT state FROM command WHERE position = ?", (position,))
+            return State(row[0]) if row else None
+
     def outbox(
         self,
         states: Collection[State] = (),
@@ -186,8 +192,11 @@ class Bulletin(Snapshots):
             return found
 
     def stream_id(self) -> str:
-        """What marks of this intranet's commands are kept under in its backends."""
-        return str(self.meta("stream_id"))
+        """What marks of this intranet's commands are kept under in its backends; a store keeps it for life."""
+        with self.snapshot():
+            if not self._stream_id:
+                self._stream_id = str(self.meta("stream_id"))
+            return self._stream_id
 
     def real_key(self, table: str, key: str) -> str:
         """The key that a temporary one has become; any other key as it is."""

@@ -22,6 +22,8 @@ def translate(text: str, language: str, **values: object) -> str:
 
 def best_language(accept: str, offered: tuple[str, ...] = LANGUAGES) -> str:
     """The first of `offered` that an Accept-Language header asks for, by its weights; else the first offered."""
+    if not accept:
+        return offered[0]
     wishes: list[tuple[float, str]] = []
     for part in accept.lower().split(",")[:20]:
         name, _, weight = part.partition(";q=")
