@@ -16,19 +16,26 @@ import psycopg
 from bench.drain import ROWS
 from bench.peers.load import arguments
 from bench.site import Site
+from brique.app.roles import open_accounts
 from brique.app.sources import from_data
 from brique.clock import SystemClock, stamp
 from brique.commands import Give, Ledger
 from brique.schema import Change, Command
+from brique.settings import Settings
 from brique.spool import SqliteSpool
 from brique.store import Store
 
 _BATCH = 500
+_AUTHOR = "bench"
+_SECONDS_MAX = 120.0
 
 
 def _keep(data: Path, url: str, count: int) -> None:
-    """Put `count` commands into the spool and over the copy, each counting one row up."""
+    """Put `count` commands into the spool and over the copy, each counting one row up; their author has an account, as
+    the right to write is looked at again when they are sent."""
     clock = SystemClock()
+    with closing(open_accounts(Settings(data=data))) as accounts:
+        accounts.create_user(_AUTHOR, "a long password of the bench", "write")
     declared = from_data([url], data, kept=True).declared()
     table = declared.specs["drained"]
     with (
@@ -47,13 +54,23 @@ def _command(place: int, backend: str, clock: SystemClock) -> Command:
     key, n = str(place % ROWS), place // ROWS
     change = Change("drained", key, {"n": n}, {"n": n + 1})
     return Command(
-        f"R{place:09d}", "update", "bench", "admin", stamp(clock.now()), backend, (change,), digest=str(place)
+        f"R{place:09d}", "update", _AUTHOR, "write", stamp(clock.now()), backend, (change,), digest=str(place)
     )
 
 
 def _mark(connection: psycopg.Connection[tuple[int]]) -> int:
     found = connection.execute("SELECT coalesce(max(position), 0) FROM brique_cursor").fetchone()
     return int(found[0]) if found else 0
+
+
+def _until(connection: psycopg.Connection[tuple[int]], least: int, pause: float) -> int:
+    """The mark, once it has come to `least`."""
+    end = time.monotonic() + _SECONDS_MAX
+    while (mark := _mark(connection)) < least:
+        if time.monotonic() > end:
+            raise SystemExit(f"brique has come to {mark}, and not to {least}, in {_SECONDS_MAX:g} s")
+        time.sleep(pause)
+    return mark
 
 
 def main() -> None:
@@ -67,11 +84,9 @@ def main() -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         before = _mark(connection)
         with Site(command, data):
-            while (first := _mark(connection)) == before:
-                time.sleep(0.001)
+            first = _until(connection, before + 1, 0.001)
             began = time.perf_counter()
-            while (last := _mark(connection)) < before + count:
-                time.sleep(0.002)
+            last = _until(connection, before + count, 0.002)
             print((last - first) / (time.perf_counter() - began))
 
 

@@ -14,6 +14,7 @@ from bench.peers.load import PAYLOAD, arguments, threads
 
 app = Celery("bench", broker=os.environ["BENCH_REDIS"])
 app.conf.update(broker_pool_limit=64, task_ignore_result=True, task_acks_late=True, worker_prefetch_multiplier=1)
+app.conf.worker_redirect_stdouts = False
 _lines: list[psycopg.Connection[tuple[object, ...]]] = []
 _done = threading.Event()
 _left = [0]
