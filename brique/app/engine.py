@@ -293,6 +293,8 @@ class Engine:
 
     async def _backend(self, payload: dict[str, Any]) -> dict[str, Any]:
         def note() -> None:
+            if "rung" in payload["fields"]:
+                self.ledger.climbed(payload["name"], payload["fields"]["rung"])
             with self.store.transaction() as tx:
                 tx.backend_state(payload["name"], **payload["fields"])
 

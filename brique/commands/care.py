@@ -1,5 +1,8 @@
-"""Care for spool and store: bringing the store up to the spool, and finding the segments that are worn, full of
-commands that are forgotten and held by a few that are not.
+"""Care for spool and store: bringing the store up to the spool, letting go of what settled long ago, and finding the
+segments that are worn, full of commands that are forgotten and held by a few that are not.
+
+What the spool lets go of is known from the store alone. It is flushed first: thrown back by a power cut, it would know
+these commands as waiting, and nobody could tell it any more that they had settled.
 """
 
 from __future__ import annotations
@@ -8,12 +11,13 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
 from brique.commands import journal
 from brique.errors import NoRoom
-from brique.spool import Damage, Record, Spool, Stretch
+from brique.spool import Damage, Entry, Record, Spool, Stretch
 from brique.store import Store, Tx
 
 log = logging.getLogger(__name__)
@@ -87,17 +91,43 @@ class Worn:
     is_needed: Callable[[Record], bool]
 
 
-def worn(tx: Tx, stretches: Sequence[Stretch]) -> Worn | None:
+def forget(spool: Spool, store: Store, before: datetime) -> int:
+    """Let go of commands that settled before that moment and need nobody, and of the spool's records up to the oldest
+    command that is left; how many commands that was."""
+    with store.transaction() as tx:
+        count = tx.forget_settled(before)
+        oldest = tx.commands.oldest()
+        shown = tx.spool_position()
+    store.flush()
+    spool.forget(min(shown, oldest - 1) if oldest else shown)  # also what there was no room for last time
+    return count
+
+
+def worn(store: Store, stretches: Sequence[Stretch]) -> Worn | None:
     """The oldest segment worth writing anew; None without one. Only commands that the store has seen settle and has
     forgotten count as gone, so `stretches` must all lie before the store's own position in the spool."""
-    shown = tx.spool_position()
-    for stretch in stretches:
-        if stretch.last > shown or stretch.records < _RECORDS_MIN:
-            continue
-        left = tx.commands.count_between(stretch.first, stretch.last)
-        if 2 * left * _WORN < stretch.records:
-            return Worn(stretch.first, _Needed(frozenset(tx.commands.positions_upto(stretch.last))))
-    return None
+    with store.transaction() as tx:
+        shown, found = tx.spool_position(), None
+        for stretch in stretches:
+            if stretch.last > shown or stretch.records < _RECORDS_MIN:
+                continue
+            left = tx.commands.count_between(stretch.first, stretch.last)
+            if 2 * left * _WORN < stretch.records:
+                found = Worn(stretch.first, _Needed(frozenset(tx.commands.positions_upto(stretch.last))))
+                break
+    if found is not None:
+        store.flush()
+    return found
+
+
+def keep_rung(spool: Spool, store: Store, entry: journal.Climbed) -> bool:
+    """Keep on which rung a backend's commands are applied from now on, when that is not known; whether it was not. A
+    store that was thrown back or lost has to know it: a mark says nothing of commands that were applied without it."""
+    state = store.reader.backend_states().get(entry.backend)
+    if state is not None and state.rung == entry.rung:
+        return False
+    spool.append([Entry(journal.encode(entry))], urgent=True)
+    return True
 
 
 @dataclass(frozen=True)
@@ -111,7 +141,7 @@ class _Needed:
             entry = journal.decode(record.payload)
         except msgspec.DecodeError:
             return True
-        if isinstance(entry, journal.Adopted):
+        if isinstance(entry, journal.Adopted | journal.Climbed):
             return True
         if isinstance(entry, journal.Applied):
             return not self.left.isdisjoint(entry.positions)

@@ -1,4 +1,5 @@
-"""What the spool's records say: a command was given, it settled, a person has dealt with it, or with a backend.
+"""What the spool's records say: a command was given, it settled, a person has dealt with it, or with a backend; and how
+what was sent to a backend is told apart from what was not (its rung).
 
 From these records alone, in order, everything that brique lays over the copy can be made again, and everything that
 people have done about commands: who, when, from where, what.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from brique.schema import Command, Row, State
+
+_REASON_LETTERS_MAX = 2_000
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):
@@ -70,7 +73,15 @@ class Adopted(msgspec.Struct, frozen=True, tag="adopted", omit_defaults=True):
     address: str = ""
 
 
-Entry = Given | Moved | Applied | Dismissed | Adopted
+class Climbed(msgspec.Struct, frozen=True, tag="climbed"):
+    """What is sent to `backend` from now on is applied on `rung`; kept before the first of it is sent."""
+
+    backend: str
+    rung: str
+    at: str
+
+
+Entry = Given | Moved | Applied | Dismissed | Adopted | Climbed
 
 
 def encode(entry: Entry) -> bytes:
@@ -81,6 +92,13 @@ def encode(entry: Entry) -> bytes:
 def decode(payload: bytes) -> Entry:
     """The entry in a spool record. Raises msgspec.DecodeError when it is none."""
     return _DECODER.decode(payload)
+
+
+def bounded(entry: Entry, most: int) -> Entry:
+    """`entry` without what a backend has said beside the outcome, when that makes it larger than can be kept."""
+    if not isinstance(entry, Moved) or len(encode(entry)) <= most:
+        return entry
+    return msgspec.structs.replace(entry, reason=entry.reason[:_REASON_LETTERS_MAX], theirs={}, results=[])
 
 
 _DECODER: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)

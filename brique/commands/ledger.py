@@ -30,7 +30,6 @@ from brique.store import Store, Tx
 
 log = logging.getLogger(__name__)
 _ON_THE_WAY = (State.KEPT, State.SENDING)
-_REASON_LETTERS_MAX = 2_000
 
 
 @dataclass
@@ -154,7 +153,7 @@ class Ledger:
         plan.kept = [Entry(journal.encode(entry), token) for entry, token in plan.entries]
         size, most = max((len(entry.payload) for entry in plan.kept), default=0), self.spool.payload_bytes_max
         if size > most and not isinstance(plan.request, Give):
-            plan.entries = [(_bounded(entry, most), token) for entry, token in plan.entries]
+            plan.entries = [(journal.bounded(entry, most), token) for entry, token in plan.entries]
             plan.kept = [Entry(journal.encode(entry), token) for entry, token in plan.entries]
         if size > most and isinstance(plan.request, Give):
             plan.refuse(
@@ -381,6 +380,8 @@ class Ledger:
                     tx.dismiss(entry.position)
                 case journal.Adopted():
                     adopting.show(tx, entry)
+                case journal.Climbed(backend, rung):
+                    tx.backend_state(backend, rung=rung)
         except NotFound as fault:
             log.info("record %d of the spool: %s", position, fault.message)
             return
@@ -414,20 +415,18 @@ class Ledger:
         adopting.keep(self.spool, wish, ahead, self._now())
         self.catch_up()
 
+    def climbed(self, backend: str, rung: str) -> None:
+        """What is sent to `backend` from now on is applied on `rung`. Raises NoRoom."""
+        if care.keep_rung(self.spool, self.store, journal.Climbed(backend, rung, self._now())):
+            self.catch_up()
+
     def forget(self, before: datetime) -> int:
-        """Let go of commands that settled before that moment and need nobody, and of the spool's records up to the
-        oldest command that is left; how many commands that was."""
-        with self.store.transaction() as tx:
-            count = tx.forget_settled(before)
-            oldest = tx.commands.oldest()
-            shown = tx.spool_position()
-        self.spool.forget(min(shown, oldest - 1) if oldest else shown)  # also what there was no room for last time
-        return count
+        """Let go of commands that settled before that moment; how many, see `care.forget`."""
+        return care.forget(self.spool, self.store, before)
 
     def worn(self, stretches: Sequence[Stretch]) -> care.Worn | None:
         """Which of these segments of the spool is worth writing anew."""
-        with self.store.transaction() as tx:
-            return care.worn(tx, stretches)
+        return care.worn(self.store, stretches)
 
 
 def _asks_store(request: Request) -> bool:
@@ -435,13 +434,6 @@ def _asks_store(request: Request) -> bool:
     if not isinstance(request, Give) or request.again is not None:
         return True
     return request.fresh and any(change.before is not None for change in request.command.changes)
-
-
-def _bounded(entry: journal.Entry, most: int) -> journal.Entry:
-    """`entry` without what a backend has said beside the outcome, when that makes it larger than can be kept."""
-    if not isinstance(entry, journal.Moved) or len(journal.encode(entry)) <= most:
-        return entry
-    return msgspec.structs.replace(entry, reason=entry.reason[:_REASON_LETTERS_MAX], theirs={}, results=[])
 
 
 def _unshown(plan: _Plan, fault: NoRoom, *, told: bool) -> LedgerAnswer:

@@ -256,6 +256,18 @@ class Store:
     def ledger(self) -> Ledger:
         return Ledger(self.connection)
 
+    def flush(self) -> None:
+        """See that what was committed until now survives a power cut, which may else take the last commits back. Raises
+        NoRoom."""
+        try:
+            self.connection.execute("PRAGMA synchronous=FULL")
+            with self.transaction() as tx:
+                tx.set_meta("flushed", tx.now)  # a commit that writes something: it takes the log with it
+        except _NO_ROOM as fault:
+            raise errors.NoRoom(f"The store could not be flushed: {fault}") from fault
+        finally:
+            self.connection.execute("PRAGMA synchronous=NORMAL")
+
     def checkpoint_when_long(self) -> None:
         """`checkpoint` when the log has grown long, as it does under a load of many rows."""
         if self._wal_frames > _WAL_FRAMES_MAX:

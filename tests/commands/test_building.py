@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,26 @@ class _Stuck:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
+
+
+def test_what_may_have_arrived_is_not_refused_because_what_it_builds_on_was_forgotten(tmp_path: Path) -> None:
+    """It was sent once that had been applied; only its row can tell now."""
+    world = World(tmp_path, marker=False)
+    parent = world.update("item", "B", stock=1)
+    world.replay()
+    change = Change("item", "A", {"stock": 10}, {"stock": 7})
+    child = world.given(Give(msgspec.structs.replace(world.command(change), after=(parent.command.id,))))
+
+    def crash(report: Report) -> None:
+        raise Crash
+
+    world.before_report = crash
+    with pytest.raises(Crash):
+        world.replay()
+    world.before_report = lambda _: None
+    assert world.ledger.forget(world.clock.now() + timedelta(days=1)) == 1
+    world.restart()
+    world.replay()
+    assert world.state(child) is State.APPLIED
+    world.close()
+    world.backend.close()

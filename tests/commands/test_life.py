@@ -297,6 +297,15 @@ def test_what_settled_long_ago_is_forgotten_and_what_waits_stays(world: World) -
     assert world.state(waiting) is State.KEPT
 
 
+def test_a_store_made_anew_knows_how_far_a_spool_had_come_that_keeps_nothing_any_more(world: World) -> None:
+    world.update("item", "A", stock=1)
+    world.replay()
+    world.ledger.forget(world.clock.now() + timedelta(days=1))
+    assert not list(world.spool.read(0, 10))
+    world.restart(lose_store=True)
+    assert world.reader.spool_position() == world.spool.last() > 0
+
+
 def test_a_command_on_a_table_that_is_not_served_any_more_is_refused_and_stops_nothing(world: World) -> None:
     item = world.given(Give(world.command(Change("lost", "1", {"a": 1}, {"a": 2}))))
     assert item.state is State.REFUSED

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -29,8 +30,9 @@ from brique.store import Tx
 from brique.store import ledger as store_ledger
 from tests.simulation.backends import FakeBackend, FakeSession
 from tests.simulation.disk import SimDisk
+from tests.simulation.habits import PLAIN, Habits
 from tests.simulation.model import Broken
-from tests.simulation.simulation import simulate
+from tests.simulation.simulation import Simulation, simulate
 
 Patch = Callable[[ExitStack], None]
 
@@ -308,6 +310,8 @@ class Bug:
     put: Patch
     seeds: int
     hint: int
+    habits: Habits | None = None
+    """Of the lives in which it is looked for, when it shows only where much of something comes together."""
 
     @property
     def name(self) -> str:
@@ -317,6 +321,19 @@ class Bug:
     def says(self) -> str:
         return (self.put.__doc__ or "").strip()
 
+
+_OVERTAKEN = Habits(
+    {**PLAIN, "haunt": 6, "move_zombie": 6},
+    moods=("quiet", "flaky", "wild"),
+    taste="few",
+    batch=3,
+    prompt=0.1,
+    eager=True,
+)
+_HALVES = Habits(pairs=0.7, moods=("flaky", "frozen", "wild"))
+_FORGETTING = Habits(
+    {**PLAIN, "forget": 8, "click_again": 0}, moods=("quiet", "flaky", "dead"), taste="newest", late_forms=0.6, batch=3
+)
 
 BUGS = (
     Bug(drop_the_flush, 60, 16),
@@ -342,12 +359,12 @@ BUGS = (
     Bug(send_without_a_claim, 20, 2),
     Bug(leave_out_the_first, 20, 1),
     Bug(keep_what_is_stale, 20, 0),
-    Bug(refuse_what_others_have_applied, 300, 0),
+    Bug(refuse_what_others_have_applied, 100, 0, _OVERTAKEN),
     Bug(forget_calls, 20, 1),
     Bug(pass_the_parent, 20, 1),
     Bug(forget_what_was_passed, 60, 14),
-    Bug(give_a_half_back, 300, 202),
-    Bug(leave_the_row_behind, 200, 107),
+    Bug(give_a_half_back, 100, 202, _HALVES),
+    Bug(leave_the_row_behind, 100, 107, _FORGETTING),
 )
 
 
@@ -363,7 +380,7 @@ def noticed(found: Bug, seed: int) -> str:
     """What the simulation of `seed` says with this fault in; empty when it does not notice."""
     with bug(found.put):
         try:
-            simulate(seed)
+            simulate(seed, make=partial(Simulation, habits=found.habits))
         except Broken as fault:
             return str(fault).splitlines()[0]
     return ""

@@ -270,8 +270,8 @@ def _files(folder: Path, *, everything: bool = False) -> Iterator[Path]:
 
 class _Vfs(apsw.VFS):
     def __init__(self, disk: SimDisk, name: str, default: bool) -> None:
-        self._disk = disk
-        super().__init__(name, "", makedefault=default)
+        self._disk, self.base = disk, apsw.vfs_names()[0]
+        super().__init__(name, self.base, makedefault=default)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:
         plain = name.filename() if isinstance(name, apsw.URIFilename) else name
@@ -282,7 +282,7 @@ class _Vfs(apsw.VFS):
             self._disk._call()
             if self._disk.is_read_only:
                 raise apsw.CantOpenError("simulated: the disk is read only")
-        return _VfsFile(self._disk, path, name, flags)
+        return _VfsFile(self, path, name, flags)
 
     def xDelete(self, name: str, syncdir: bool) -> None:
         path = self._disk.watched(name)
@@ -296,10 +296,10 @@ class _Vfs(apsw.VFS):
 
 
 class _VfsFile(apsw.VFSFile):
-    def __init__(self, disk: SimDisk, path: Path | None, name: Any, flags: list[int]) -> None:
-        super().__init__("", name, flags)
-        self._disk, self._path = disk, path
-        self._file = disk.opened(path) if path is not None else None
+    def __init__(self, vfs: _Vfs, path: Path | None, name: Any, flags: list[int]) -> None:
+        super().__init__(vfs.base, name, flags)
+        self._disk, self._path = vfs._disk, path
+        self._file = self._disk.opened(path) if path is not None else None
 
     def xWrite(self, data: bytes, offset: int) -> None:
         if self._file is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -62,11 +62,14 @@ MOODS = {
 }
 
 
+USUAL = ("quiet", "quiet", "flaky", "dead", "frozen", "wild", "crashing")
+
+
 class Faults:
     """The weather by now, and a count of what it did. One chance for all: a seed decides."""
 
-    def __init__(self, random: Random) -> None:
-        self.random = random
+    def __init__(self, random: Random, moods: Sequence[str] = USUAL) -> None:
+        self.random, self.moods = random, moods
         self.chance: Callable[[], float] = random.random
         self.weather = Weather()
         self.counts: Counter[str] = Counter()
@@ -85,7 +88,7 @@ class Faults:
 
     def change(self) -> None:
         """Other weather, for a while."""
-        mood = MOODS[self.random.choice(("quiet", "quiet", "flaky", "dead", "frozen", "wild", "crashing"))]
+        mood = MOODS[self.random.choice(self.moods)]
         self.weather = replace(
             mood,
             refuse=self.random.choice((0, 0, 0.05)),

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.simulation.faults import USUAL
+
 PLAIN = {
     "burst": 10.0, "click_again": 2, "withdraw": 2, "decide": 2, "dismiss": 1, "other_wish": 1, "sack": 1,
     "colleague": 5, "forget": 1, "turn": 14, "refresh": 7, "pass_time": 2, "change": 2, "kill_engine": 1,
@@ -20,16 +22,26 @@ _RARE_SHARE = 0.06
 
 @dataclass
 class Habits:
-    """How often each thing is done; which rows people choose (`taste`: any, always the same few, or the newest), and
-    how often in a form that they had opened before (`late_forms`); how soon a report arrives that need not have; whether a second process begins at once when it is started."""
+    """Those of one life."""
 
     weights: dict[str, float] = field(default_factory=lambda: dict(PLAIN))
+    """How often each thing is done."""
     rare: dict[str, float] = field(default_factory=lambda: dict(RARE))
     rare_share: float = _RARE_SHARE
+    moods: tuple[str, ...] = USUAL
+    """The kinds of weather that there are."""
     taste: str = "any"
+    """The rows that people choose: any, always the same few, or the newest."""
     late_forms: float = 0.15
+    """How often they send a form that they had opened a while before."""
+    pairs: float = 0.0
+    """How many of their changes are of two rows."""
+    batch: int = 20
+    """How many commands are sent in one transaction at most."""
     prompt: float = 0.5
+    """How soon a report arrives that need not have."""
     eager: bool = False
+    """A second process begins at once when it is started, and the first one often goes on beside it."""
 
     @classmethod
     def of(cls, seed: int) -> Habits:
@@ -44,8 +56,11 @@ class Habits:
             },
             rare={name: weight * random.choice((0.2, 1, 1, 4)) for name, weight in RARE.items()},
             rare_share=random.choice((0.02, 0.06, 0.12)),
+            moods=("quiet", *random.sample(USUAL, random.choice((1, 2, 4)))),
             taste=random.choice(("any", "few", "newest", "newest")),
             late_forms=random.choice((0.15, 0.5, 0.5)),
+            pairs=random.choice((0, 0.7)),
+            batch=random.choice((20, 20, 3)),
             prompt=random.choice((0.1, 0.5)),
             eager=random.random() < 0.7,
         )

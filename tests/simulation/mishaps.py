@@ -24,6 +24,7 @@ class Mishaps:
         self.sim = simulation
         self.random, self.chance = simulation.random, simulation.chance
         self.faults, self.clock, self.door = simulation.faults, simulation.clock, simulation.door
+        self.door.flushed = self._store_flushed
 
     def pass_time(self) -> None:
         self.clock.seconds += self.random.choice((1, 30, 3600))
@@ -70,9 +71,16 @@ class Mishaps:
     def take_photo(self) -> None:
         """What of the store is on the disk for good by now, if the power fails before the next flush."""
         self.door.alive()
+        self._take_photo()
+
+    def _take_photo(self) -> None:
         self.sim.photo = {
             file.name: file.read_bytes() for file in self.sim.folder.glob("store.db*") if "-shm" not in file.name
         }
+
+    def _store_flushed(self) -> None:
+        if self.sim.photo:
+            self._take_photo()
 
     def worsen_disk(self) -> None:
         """The power is going to fail after some calls of the disk, or one flush of it will."""

@@ -201,6 +201,8 @@ class Clients:
     def _changes(self, copy: Copy, erp: Erp, identity: str) -> tuple[Change, ...]:
         kind = self.random.random()
         item, note, line, entry = erp.specs.values()
+        if kind < 0.5 * self.sim.habits.pairs:
+            return self._pair(copy, erp, identity)
         if kind < 0.5:
             return self._update(copy, erp, identity)
         if kind < 0.62:
@@ -217,11 +219,15 @@ class Clients:
             spec, key = self._some_row(copy, erp)
             return (check.delete(copy, spec, key),)
         if kind < 0.92:
-            first = self._update(copy, erp, identity)
-            second = self._update(copy, erp, identity + "b")
-            return (*first, *second) if copy.rows_of(first).isdisjoint(copy.rows_of(second)) else first
+            return self._pair(copy, erp, identity)
         made = self._create(copy, note, identity, {"text": f"with an item, {identity}"})
         return (made, *self._update(copy, erp, identity + "b"))
+
+    def _pair(self, copy: Copy, erp: Erp, identity: str) -> tuple[Change, ...]:
+        """Two rows at once; one when both are the same."""
+        first = self._update(copy, erp, identity)
+        second = self._update(copy, erp, identity + "b")
+        return (*first, *second) if copy.rows_of(first).isdisjoint(copy.rows_of(second)) else first
 
     def _entry(self, copy: Copy, entry: TableSpec, note: TableSpec, identity: str) -> tuple[Change, ...]:
         """A row that refers to a note: to one that has no number yet, if there is one, or to one made with it."""

@@ -195,6 +195,8 @@ class Door:
         self.disk = disk
         """What the spool is on, when its power may fail; None: the real one."""
         self.has_no_power = False
+        self.flushed: Callable[[], None] = lambda: None
+        """Told when the store has been flushed: no power cut throws it back behind this moment."""
         self._loop = _Loop()
         self.engine: Engine | None = None
         self.restarts = 0
@@ -213,6 +215,7 @@ class Door:
             engine.spool = engine.ledger.spool = _Spool(real, self.faults)  # type: ignore[assignment]  # with faults
             engine.writer.start = engine.writer.stop = lambda: None  # type: ignore[method-assign]  # no thread of its own
             engine.store.listen(self._before_commit)
+            engine.store.flush = self._flushing(engine.store.flush)  # type: ignore[method-assign]  # and tell
             self.engine = engine
             try:
                 engine.start()
@@ -230,6 +233,13 @@ class Door:
             return Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
         with patch.object(engine_module, "SqliteSpool", partial(SqliteSpool, disk=self.disk)):
             return Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
+
+    def _flushing(self, flush: Callable[[], None]) -> Callable[[], None]:
+        def flushing() -> None:
+            flush()
+            self.flushed()
+
+        return flushing
 
     def _before_commit(self, tx: object, changes: object) -> None:
         self.faults.crash("engine killed before a commit")
@@ -406,6 +416,7 @@ class SimProcess(BackendProcess):
         )
         self.reports = _Reports(self._tell, door.faults, prompt)  # type: ignore[assignment]
         self.refreshing.refresher._loads = _AtOnce()  # type: ignore[assignment]
+        self.ahead._thread = _AtOnce()  # type: ignore[assignment]
         self._saying = _Turnstile(give_way)  # type: ignore[assignment]
         self._stopped = self.refreshing._stopped = _Stopped(door.clock)  # type: ignore[assignment]
 
@@ -472,5 +483,5 @@ class Task:
         self.go_on()
 
 
-def new_settings(folder: Path) -> Settings:
-    return Settings(data=folder, spool_free_bytes_min=0, replay_batch_max=20)
+def new_settings(folder: Path, batch: int = 20) -> Settings:
+    return Settings(data=folder, spool_free_bytes_min=0, replay_batch_max=batch)

@@ -43,8 +43,8 @@ DISKS = 0.2
 MANNERS = (
     *[Manner(Rung.COMPARE)] * 3,
     *[Manner(Rung.GUARD, transactions=False)] * 2,
-    Manner(Rung.NATURAL_KEY, transactions=False),
-    Manner(Rung.NONE, transactions=False),
+    *[Manner(Rung.NATURAL_KEY, transactions=False)] * 2,
+    *[Manner(Rung.NONE, transactions=False)] * 2,
 )
 """Of the backends that do not allow the marker table; half of them do."""
 _STEPS_MAX = 2_000
@@ -67,13 +67,14 @@ def _summed(weights: dict[str, float]) -> tuple[list[str], list[float]]:
 
 
 class Simulation:
-    """One run in `folder`. `seed` decides everything, which kinds of backend there are as well."""
+    """One run in `folder`. `seed` decides everything, which kinds of backend there are as well, and the habits unless
+    they are given."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, habits: Habits | None = None) -> None:
         self.seed, self.folder = seed, folder
         self.random = random.Random(seed)
-        self.habits = Habits.of(seed)
-        self.faults = Faults(self.random)
+        self.habits = habits or Habits.of(seed)
+        self.faults = Faults(self.random, self.habits.moods)
         self.chance = self.faults.chance
         self.clock = SimClock()
         self.marker = bool(seed % 2)
@@ -90,7 +91,7 @@ class Simulation:
         self.gone: set[str] = set()
         self.step = 0
         self.clients, self.colleague = Clients(self), Colleague(self)
-        self.door = Door(declared(len(self.names)), new_settings(folder), self.clock, self.faults)
+        self.door = Door(declared(len(self.names)), new_settings(folder, self.habits.batch), self.clock, self.faults)
         self.zombies: list[tuple[Life, Task]] = []
         self.photo: dict[str, bytes] = {}
         if self.chance() < 0.97:
@@ -274,6 +275,8 @@ class Simulation:
 
     def _next(self) -> Callable[[], Any]:
         """What happens next."""
+        if self.zombies and self.habits.eager and self.chance() < 0.4:
+            return self.move_zombie
         names, sums = self._rare if self.chance() < self.habits.rare_share else self._usual
         return self._actions[self.random.choices(names, cum_weights=sums)[0]]
 
