@@ -11,7 +11,7 @@ demo:
 
 test:
 	@scripts/setup.sh dev
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest -n 2 $(ARGS)
 
 check:
 	@scripts/setup.sh dev
