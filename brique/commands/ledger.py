@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from brique.clock import Clock, stamp
 from brique.commands import adopting, care, journal, life
-from brique.commands.acts import Dismiss, Move, deed_of, replacing, told_by
+from brique.commands.acts import Dismiss, Move, replacing
 from brique.commands.fresh import check_fresh
 from brique.commands.report import Report, ranges_of
 from brique.commands.requests import Claim, Claimed, Give, LedgerAnswer, Receipt, Release, Request
+from brique.commands.showing import show, show_all
 from brique.commands.tokens import check_same, taken, token_key
 from brique.errors import BriqueError, NoRoom, NotFound, TooMuch
-from brique.schema import Command, State
+from brique.schema import State
 from brique.spool import Entry, Spool, Stretch
 from brique.store import Store, Tx
 
@@ -70,7 +69,7 @@ class Ledger:
 
     def catch_up(self) -> int:
         """Show what the spool keeps and the store has not seen; how many records that was. Raises NoRoom."""
-        return care.catch_up(self.spool, self.store, self._show)
+        return care.catch_up(self.spool, self.store, show)
 
     def known(self, user: str, token: str) -> dict[str, Any]:
         """The command that `user` has given with `token`, as plain data; empty when there is none."""
@@ -307,16 +306,16 @@ class Ledger:
         shown: list[tuple[int, journal.Entry]] = []
         for plan in plans:
             if isinstance(plan.request, Report):
-                self._show_all(tx, shown)
+                show_all(tx, shown)
                 shown = []
                 self._end(tx, plan, set(plan.request.shown))
             else:
                 shown += zip(plan.positions, (entry for entry, _ in plan.entries), strict=False)
             if not isinstance(plan.request, Give):
-                self._show_all(tx, shown)
+                show_all(tx, shown)
                 shown = []
             self._carry_out(tx, plan)
-        self._show_all(tx, shown)
+        show_all(tx, shown)
 
     def _carry_out(self, tx: Tx, plan: _Plan) -> None:
         """What a plan does beside its entries, and its answer."""
@@ -352,61 +351,7 @@ class Ledger:
                 isinstance(entry, journal.Moved) and entry.position in ended
             )
             if not is_done:
-                self._show(tx, position, entry)
-
-    def _show_all(self, tx: Tx, entries: Sequence[tuple[int, journal.Entry]]) -> None:
-        given: list[tuple[int, journal.Given]] = []
-        for position, entry in entries:
-            if isinstance(entry, journal.Given):
-                given.append((position, entry))
-                continue
-            self._lay(tx, given)
-            given = []
-            self._show(tx, position, entry)
-        self._lay(tx, given)
-
-    def _show(self, tx: Tx, position: int, entry: journal.Entry) -> None:
-        """Bring one entry into the store. What it speaks of may be gone: forgotten after its time, or a table that
-        the intranet does not serve any more."""
-        try:
-            match entry:
-                case journal.Given():
-                    self._lay(tx, [(position, entry)])
-                case journal.Moved():
-                    _move(tx, entry)
-                case journal.Applied():
-                    tx.applied({position: {} for position in entry.positions})
-                case journal.Dismissed():
-                    tx.dismiss(entry.position)
-                case journal.Adopted():
-                    adopting.show(tx, entry)
-                case journal.Climbed(backend, rung):
-                    tx.backend_state(backend, rung=rung)
-        except NotFound as fault:
-            log.info("record %d of the spool: %s", position, fault.message)
-            return
-        if (deed := deed_of(position, entry)) is not None:
-            tx.deeds.add(deed)
-
-    def _lay(self, tx: Tx, given: Sequence[tuple[int, journal.Given]]) -> None:
-        """Lay commands over the copy; those of tables that the intranet does not serve any more are refused."""
-        if not given:
-            return
-        specs = self.store.specs
-        gone: dict[int, list[str]] = {}
-        served: list[tuple[int, Command]] = []
-        for position, entry in given:
-            command = entry.command
-            if any(change.table not in specs for change in command.changes):
-                gone[position] = sorted({change.table for change in command.changes} - set(specs))
-                command = msgspec.structs.replace(command, changes=())
-            served.append((position, command))
-        tx.lay_many(served)
-        for position, tables in gone.items():
-            tx.settle(position, State.REFUSED, reason=f"The table {', '.join(tables)} is not served any more.")
-        for position, entry in given:
-            for deed in told_by(position, entry):
-                tx.deeds.add(deed)
+                show(tx, position, entry)
 
     def adopt(self, wish: adopting.Adopt) -> None:
         """Keep and show that a person has taken a backend's mark for good. Raises Refused, NoRoom."""
@@ -449,13 +394,3 @@ def _unshown(plan: _Plan, fault: NoRoom, *, told: bool) -> LedgerAnswer:
         case Report() | Claim() | Release() if not isinstance(plan.answer, BriqueError):
             return fault
     return plan.answer
-
-
-def _move(tx: Tx, entry: journal.Moved) -> None:
-    if entry.state is State.KEPT:
-        tx.reopen(entry.position)
-        tx.tried([entry.position], entry.reason, None)
-    elif entry.state is State.SENDING:
-        tx.sending([entry.position])
-    else:
-        tx.settle(entry.position, entry.state, reason=entry.reason, theirs=entry.theirs, keys=entry.keys)

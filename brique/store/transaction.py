@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from brique import errors
 from brique.clock import stamp
-from brique.schema import PENDING, Change, Command, Row, State, Value, decode_command
+from brique.schema import Change, Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
 from brique.store.deeds import Deeds
 from brique.store.folding import Folding
+from brique.store.laying import lay_changes
 from brique.store.ledger import Ledger, packed, place
-from brique.store.overlay import Laid
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
 from brique.store.temporary import replaced
@@ -75,35 +75,12 @@ class Tx:
 
     @_whole
     def lay_many(self, given: Sequence[tuple[int, Command]]) -> None:
-        """Insert commands, kept, oldest first, and lay their changes over the copy. Does nothing for positions already
-        there."""
-        added = self._table.add_many(given)
-        if added:
+        """Insert commands, kept, oldest first, and lay their changes; positions already there are left alone."""
+        if added := self._table.add_many(given):
             self._lay_changes(added, anew=True)
 
     def _lay_changes(self, given: Sequence[tuple[int, Command]], *, anew: bool = False) -> None:
-        """Lay the changes of commands over the rows by the names that these have now. `anew`: for the first time."""
-        asked: dict[str, list[str]] = {}
-        for _, command in given:
-            for change in command.changes:
-                if change.key.startswith(PENDING):
-                    asked.setdefault(change.table, []).append(change.key)
-        named = {table: self.commands.real_keys(table, keys) for table, keys in asked.items()}
-        specs, real_key = self._store.specs, self.commands.real_key
-        records: list[tuple[str, str, Laid]] = []
-        for position, command in given:
-            for ordinal, change in enumerate(command.changes):
-                table, key = change.table, change.key
-                if table in named:
-                    key = named[table].get(key, key)
-                change = replaced(change, specs, real_key)
-                laid = Laid(position, ordinal, change.before, change.after)
-                records.append((table, key, laid))
-                if anew and change.before is None and key == PENDING + command.id:
-                    self._folding.born(table, key, laid)
-                else:
-                    self._folding.again([(table, key)], position)
-        self._ledger.add_many(records)
+        lay_changes(given, self._store.specs, self.commands, self._ledger, self._folding, anew=anew)
 
     @_whole
     def settle(
