@@ -18,14 +18,14 @@ from brique.clock import Clock, stamp
 from brique.commands import adopting, care, journal, life
 from brique.commands.acts import Dismiss, Move, replacing
 from brique.commands.fresh import check_fresh
-from brique.commands.report import Report, ranges_of
+from brique.commands.report import Report
 from brique.commands.requests import Claim, Claimed, Give, LedgerAnswer, Receipt, Release, Request
 from brique.commands.showing import show, show_all
 from brique.commands.tokens import check_same, taken, token_key
 from brique.errors import BriqueError, NoRoom, NotFound, TooMuch
 from brique.schema import State
 from brique.spool import Entry, Spool, Stretch
-from brique.store import Store, Tx
+from brique.store import Span, Store, Tx, positions_in, spans_of
 
 log = logging.getLogger(__name__)
 _ON_THE_WAY = (State.KEPT, State.SENDING)
@@ -41,7 +41,7 @@ class _Plan:
     positions: list[int] = field(default_factory=list)
     answer: LedgerAnswer = None
     same_as: _Plan | None = None
-    as_wanted: list[int] = field(default_factory=list)
+    as_wanted: list[Span] = field(default_factory=list)
 
     def refuse(self, fault: BriqueError) -> None:
         """Keep nothing of it."""
@@ -267,15 +267,18 @@ class Ledger:
             plan.entries.append((entry, ""))
 
     def _plan_as_wanted(self, tx: Tx, plan: _Plan, report: Report, states: dict[int, State]) -> None:
-        """One entry for all that were applied as wanted and had not settled."""
+        """One entry for all that were applied as wanted and had not settled: mostly all of them, which is counted."""
         told = report.done
-        states.update(tx.states_of([position for position in told if position not in states]))
-        plan.as_wanted = [position for position in told if states.get(position) in _ON_THE_WAY]
-        if len(plan.as_wanted) < len(told):
-            log.warning("%d commands were reported applied and are not under way", len(told) - len(plan.as_wanted))
-        states.update(dict.fromkeys(plan.as_wanted, State.APPLIED))
+        plan.as_wanted = report.as_wanted
+        if states or tx.count_waiting(report.backend, report.as_wanted) < len(told):
+            states.update(tx.states_of([position for position in told if position not in states]))
+            left = [position for position in told if states.get(position) in _ON_THE_WAY]
+            if len(left) < len(told):
+                log.warning("%d commands were reported applied and are not under way", len(told) - len(left))
+            plan.as_wanted = spans_of(sorted(left))
+        states.update(dict.fromkeys(positions_in(plan.as_wanted), State.APPLIED))
         if plan.as_wanted:
-            plan.entries.append((journal.Applied(ranges_of(plan.as_wanted), self._now()), ""))
+            plan.entries.append((journal.Applied(plan.as_wanted, self._now()), ""))
 
     def _plan_claim(self, tx: Tx, plan: _Plan, claim: Claim, states: dict[int, State]) -> None:
         found = {position: states.get(position, state) for position, state in tx.waiting(claim.positions).items()}

@@ -36,11 +36,12 @@ from brique.commands.marks import Marks
 from brique.commands.notes import MemoryNotes, Notes
 from brique.commands.numbers import Numbers
 from brique.commands.pace import Pace
-from brique.commands.report import PART_MAX, Outcome, Report, in_parts, ranges_of
+from brique.commands.report import PART_MAX, Outcome, Report, in_parts
 from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
 from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
 from brique.schema import PENDING, Command, Row, State, TableSpec
+from brique.store import spans_of
 
 log = logging.getLogger(__name__)
 NOT_WRITABLE = "brique could not write this for the backend ({kind}): its log says more."
@@ -324,7 +325,7 @@ class Replay:
             differing = sent.differing.union(sent.keys, sent.results)
             done = [item.position for item in items if item.position not in differing]
             for at in range(0, len(done), PART_MAX):
-                tell(Report(self.backend.name, as_wanted=ranges_of(done[at : at + PART_MAX])))
+                tell(Report(self.backend.name, as_wanted=spans_of(done[at : at + PART_MAX])))
             items = [item for item in items if item.position in differing] if differing else ()
             if not items:
                 return

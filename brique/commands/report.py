@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from brique.commands.waiting import Waiting
 from brique.schema import Row, State
+from brique.store import count_in, positions_in
 
 PART_MAX = 1_000
 """Commands in one report."""
@@ -46,31 +47,18 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def done(self) -> list[int]:
         """The positions in `as_wanted`."""
-        return [position for first, last in self.as_wanted for position in range(first, last + 1)]
+        return positions_in(self.as_wanted)
 
     @property
     def count(self) -> int:
         """How many commands it is about."""
-        return len(self.outcomes) + sum(last - first + 1 for first, last in self.as_wanted)
+        return len(self.outcomes) + count_in(self.as_wanted)
 
     @property
     def last(self) -> int:
         """The highest position that it is about; 0 when there is none."""
         highest = max((last for _, last in self.as_wanted), default=0)
         return max(highest, max((outcome.position for outcome in self.outcomes), default=0))
-
-
-def ranges_of(positions: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending positions as ranges (first, last)."""
-    found: list[tuple[int, int]] = []
-    first = last = -1
-    for position in positions:
-        if position != last + 1:
-            if first >= 0:
-                found.append((first, last))
-            first = position
-        last = position
-    return [*found, (first, last)] if first >= 0 else found
 
 
 def in_parts(report: Report, items: Sequence[Waiting]) -> list[Report]:

@@ -1,4 +1,7 @@
-"""A command: one intention of a user, with the changes that it asks for. What the spool keeps and replay sends."""
+"""A command: one intention of a user, with the changes that it asks for. What the spool keeps and replay sends.
+
+There may be a hundred thousand of them in memory, and never a cycle: the garbage collector need not look at them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class State(StrEnum):
         return self in (State.REFUSED, State.CONFLICT, State.UNKNOWN)
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class Change(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a command asks of one row, in store values.
 
     Insert: `before` is None and `after` the values given (the key columns may be missing when the backend numbers
@@ -45,7 +48,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     after: Row | None = None
 
 
-class Effect(msgspec.Struct, frozen=True, omit_defaults=True):
+class Effect(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a command asks of a backend beside changes of rows: to call the procedure, program or address `name` with
     these arguments (store values), to send a mail."""
 
@@ -53,7 +56,7 @@ class Effect(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: Row = {}
 
 
-class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+class Command(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One intention. `id` is its receipt; `at` a UTC stamp; `backend` the one that its changes and effects go to.
 
     `after`: receipts of commands that must have been applied first; when one of them ends otherwise, this one is

@@ -39,6 +39,7 @@ from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
 from brique.store.reader import Reader
 from brique.store.representations import Dependency, Representation, Representations
 from brique.store.rows import StoredRow
+from brique.store.spans import Span, count_in, positions_in, spans_of
 from brique.store.stage import Staged, StageWriter
 from brique.store.states import BackendState, TableState
 from brique.store.transaction import Tx
@@ -82,6 +83,7 @@ __all__ = [
     "RowChange",
     "Rows",
     "Scheme",
+    "Span",
     "StageWriter",
     "Staged",
     "Store",
@@ -90,13 +92,16 @@ __all__ = [
     "TableState",
     "Tx",
     "WriteDb",
+    "count_in",
     "diff",
     "label_of",
+    "positions_in",
     "pulse",
     "row_json",
     "search_columns",
     "seconds_of",
     "sortable",
+    "spans_of",
     "spec_of",
     "topics_since",
 ]

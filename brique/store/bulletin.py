@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -28,8 +27,7 @@ class ChangesForgotten(BriqueError):
     code = "changes-forgotten"
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedChange(RowChange):
+class LoggedChange(RowChange, frozen=True, gc=False):
     """A row change of the log. `key` None: all rows of the table were replaced. `origin`: position of a command."""
 
     key: str | None  # type: ignore[assignment]  # only of the log: in a transaction `Tx.reloaded` says it

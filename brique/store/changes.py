@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from brique.schema import Row
 from brique.store.rows import same
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(msgspec.Struct, frozen=True, gc=False):
     """One visible row before and after a transaction, in store values. `pending_…`: its mark before and after."""
 
     table: str
@@ -26,4 +25,6 @@ class RowChange:
         if self.before is None or self.after is None:
             return frozenset(self.before or self.after or ())
         before, after = self.before, self.after
+        if before is after:
+            return frozenset()
         return frozenset(name for name, value in after.items() if not same(before.get(name), value))

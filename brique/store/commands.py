@@ -12,9 +12,11 @@ import msgspec
 
 from brique.schema import PENDING, Command, Row, State, decode_command, encode_command
 from brique.store.deeds import fingerprint
+from brique.store.spans import Span, among, count_in, spans_of
 
 WAITING = (State.KEPT, State.SENDING)
-_WAITING = {state.value: state for state in WAITING}
+_STATES = {state.value: state for state in State}
+_IS_WAITING = "+state IN ('kept', 'sending')"  # with a plus: the index on states would be read while it is written
 _decode = msgspec.msgpack.Decoder(Command).decode
 NEEDS_PERSON = tuple(state for state in State if state.needs_person)
 _FIELDS = (
@@ -99,7 +101,7 @@ class Commands:
         )
         found = self._run(query, (backend, after, limit)).fetchall()
         renewed = self.renewed
-        return [(position, _WAITING[state], renewed(_decode(payload))) for position, state, payload in found]
+        return [(position, _STATES[state], renewed(_decode(payload))) for position, state, payload in found]
 
     def applied(self, backend: str, limit: int, after: int = 0) -> list[StoredCommand]:
         """Applied commands of a backend, oldest first, past position `after`: what a rewind looks at."""
@@ -212,7 +214,7 @@ class CommandTable:
             "SELECT position, state FROM command WHERE position IN (SELECT value FROM json_each(?))",
             (_listed(positions),),
         )
-        return {position: State(state) for position, state in found}
+        return {position: _STATES[state] for position, state in found}
 
     def add_many(self, given: Sequence[tuple[int, Command]]) -> list[tuple[int, Command]]:
         """Note commands, kept, oldest first; those of them at whose position there was none already."""
@@ -249,7 +251,17 @@ class CommandTable:
             "AND position IN (SELECT value FROM json_each(?)) ORDER BY position",
             (_listed(positions),),
         )
-        return {position: State(state) for position, state in found}
+        return {position: _STATES[state] for position, state in found}
+
+    def count_waiting(self, backend: str, spans: Sequence[Span]) -> int:
+        """How many commands of `backend` in these spans have not settled."""
+        return sum(
+            self._run(
+                f"SELECT count(*) FROM command WHERE backend = ? AND state IN ('kept', 'sending') AND {where}",  # noqa: S608
+                (backend, *bound),
+            ).fetchone()[0]
+            for where, bound in among(spans)
+        )
 
     def send(self, positions: Sequence[int]) -> None:
         """Put those that are kept into the state `sending`, many at once."""
@@ -295,17 +307,42 @@ class CommandTable:
 
     def applied(self, positions: Sequence[int], seq: int, at: str) -> list[int]:
         """Put those that have not settled into the state `applied`, many at once; their positions."""
-        ended = self.waiting(positions)
-        found = self._run(
-            "UPDATE command SET state = 'applied', settled_seq = ?, settled_at = ?, reason = '', theirs = NULL, "
-            "keys = NULL, dismissed = 0, next_try = NULL WHERE position IN (SELECT value FROM json_each(?)) "
-            "RETURNING position, backend, user",
-            (seq, at, _listed(list(ended))),
-        ).fetchall()
-        for (backend, user, old), count in Counter((b, u, ended[p]) for p, b, u in found).items():
-            self._count(backend, user, old, -count)
+        ended = list(self.waiting(positions))
+        spans = spans_of(ended)
+        self._apply(spans, self._count_within(spans), seq, at)
+        return ended
+
+    def applied_within(self, spans: Sequence[Span], seq: int, at: str) -> Sequence[Span]:
+        """`applied` for all that is in `spans`; the spans of those that had not settled."""
+        counted = self._count_within(spans)
+        if counted.total() < count_in(spans):
+            query = f"SELECT position FROM command WHERE {_IS_WAITING} AND "  # noqa: S608
+            waiting = (self._run(query + where, bound) for where, bound in among(spans))
+            spans = spans_of(sorted(position for found in waiting for (position,) in found))
+        self._apply(spans, counted, seq, at)
+        return spans
+
+    def _count_within(self, spans: Sequence[Span]) -> Counter[tuple[str, str, str]]:
+        """How many of these commands have not settled, by state, backend and user."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for where, bound in among(spans):
+            query = (
+                f"SELECT state, backend, user, count(*) FROM command WHERE {_IS_WAITING} AND {where} GROUP BY 1, 2, 3"  # noqa: S608
+            )
+            for state, backend, user, count in self._run(query, bound):
+                found[(state, backend, user)] += count
+        return found
+
+    def _apply(self, spans: Sequence[Span], counted: Counter[tuple[str, str, str]], seq: int, at: str) -> None:
+        for (state, backend, user), count in counted.items():
+            self._count(backend, user, _STATES[state], -count)
             self._count(backend, user, State.APPLIED, count)
-        return list(ended)
+        for where, bound in among(spans):
+            self._run(
+                "UPDATE command SET state = 'applied', settled_seq = ?, settled_at = ?, reason = '', theirs = NULL, "  # noqa: S608
+                f"keys = NULL, dismissed = 0, next_try = NULL WHERE {_IS_WAITING} AND {where}",
+                (seq, at, *bound),
+            )
 
     def name(self, keys: Sequence[tuple[int, Mapping[str, str]]]) -> None:
         """Note the real keys that the backend gave to rows of these commands."""

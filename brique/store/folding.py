@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from brique.schema import Row
 from brique.store.changes import RowChange
-from brique.store.ledger import Ledger, Over
+from brique.store.ledger import Ledger, Over, Taken, laid_of_taken
 from brique.store.overlay import Laid, fold
 from brique.store.rows import Rows, StoredRow, same_row
 
@@ -24,27 +26,16 @@ if TYPE_CHECKING:
 _NOTHING: Over = ([], False)
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """A row changed in this transaction: as it was before, as it is now, by which command."""
-
-    seq: int
-    before: Row | None
-    pending_before: int
-    after: Row | None
-    pending_after: int
-    origin: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
+class _Again(msgspec.Struct, frozen=True, gc=False):
     """Why a row is folded anew: `based` when `base` is its source row from now on; `absorbed`: what has become part of
-    its source row since; `born`: all that there is of it."""
+    its source row since; `is_clear`: that is all that has happened to it, and the visible row shows it already; `born`:
+    all that there is of it."""
 
     origin: int | None = None
     based: bool = False
     base: Row | None = None
-    absorbed: tuple[Laid, ...] = ()
+    absorbed: Sequence[Taken] = ()
+    is_clear: bool = False
     born: Laid | None = None
 
 
@@ -69,7 +60,10 @@ class Folding:
         self._store = store
         self._ledger = ledger
         self._again: dict[str, dict[str, _Again]] = {}
-        self.touched: dict[tuple[str, str], Touched] = {}
+        self.touched: dict[tuple[str, str], RowChange] = {}
+        """The rows that this transaction has changed: as they were before it, as they are now."""
+        self.origins: dict[tuple[str, str], int] = {}
+        """By which command, where it was one."""
         self.rows_more: dict[str, int] = {}
 
     def again(self, keys: Iterable[tuple[str, str]], origin: int | None = None) -> None:
@@ -80,8 +74,8 @@ class Folding:
                 known = waiting.get(key)
                 if known is None:
                     waiting[key] = _Again(origin)
-                elif origin is not None:
-                    waiting[key] = _Again(origin, known.based, known.base, known.absorbed)
+                elif origin is not None or known.is_clear or known.born is not None:
+                    waiting[key] = _Again(origin or known.origin, known.based, known.base, known.absorbed)
 
     def born(self, table: str, key: str, laid: Laid) -> None:
         """Fold a row that nobody knew before this change is laid: it need not be asked what is under or over it."""
@@ -97,15 +91,25 @@ class Folding:
         known = waiting.get(key)
         waiting[key] = _Again(known.origin if known else None, True, base)
 
-    def absorb(self, table: str, rows: Mapping[str, Sequence[Laid]]) -> None:
-        """Take the source rows of these keys for what they were, with these changes in them, and fold them anew."""
+    def noted(self) -> tuple[Any, ...]:
+        """What was done so far, to be able to go back to it."""
+        return dict(self.touched), dict(self.origins), dict(self.rows_more)
+
+    def go_back_to(self, noted: tuple[Any, ...]) -> None:
+        """What came after `noted` was undone; so is what waits."""
+        self._again.clear()
+        self.touched, self.origins, self.rows_more = noted
+
+    def absorb(self, table: str, rows: Mapping[str, Sequence[Taken]]) -> None:
+        """Take the source rows of these keys for what they were, with these changes in them, and fold them anew. They
+        were laid over the rows until now: a row with nothing else over it stays as it is seen."""
         if table not in self._store.specs:
             return
         waiting = self._again.setdefault(table, {})
         for key, laid in rows.items():
             known = waiting.get(key)
             if known is None:
-                waiting[key] = _Again(absorbed=tuple(laid))
+                waiting[key] = _Again(absorbed=laid, is_clear=True)
             else:
                 waiting[key] = _Again(known.origin, known.based, known.base, (*known.absorbed, *laid))
 
@@ -124,10 +128,6 @@ class Folding:
         self._write(rows, key, current, values, 0, None, writes)
         writes.carry_out(rows)
 
-    def drop(self) -> None:
-        """Forget what waits: it was undone."""
-        self._again.clear()
-
     def settle(self) -> None:
         """Fold all that waits."""
         while self._again:
@@ -138,9 +138,33 @@ class Folding:
         rows = self._store.rows(table)
         keys = [key for key, again in waiting.items() if again.born is None]
         current = rows.get_many(keys)
-        shadows = self._ledger.shadows(table, keys)
         over = self._ledger.over_many(table, keys)
-        writes = _Writes()
+        clear = [key for key, again in waiting.items() if again.is_clear and key not in over]
+        writes = _Writes(unshaded=clear)
+        for key in clear:
+            row = current.get(key)
+            if row is not None and row.pending:
+                seq = self._touch(table, key, row, row.values, 0, None)
+                writes.updates.append((row, seq, 0, row.values))
+        if len(clear) < len(waiting):
+            done = set(clear)
+            left = {key: again for key, again in waiting.items() if key not in done}
+            self._fold(rows, left, current, over, writes)
+        self._ledger.shade_many(table, writes.shaded)
+        self._ledger.unshade_many(table, writes.unshaded)
+        writes.carry_out(rows)
+
+    def _fold(
+        self,
+        rows: Rows,
+        waiting: Mapping[str, _Again],
+        current: Mapping[str, StoredRow],
+        over: Mapping[str, Over],
+        writes: _Writes,
+    ) -> None:
+        """Lay what is over these rows over their source rows."""
+        unborn = [key for key, again in waiting.items() if again.born is None]
+        shadows = self._ledger.shadows(rows.layout.spec.name, unborn)
         names = rows.layout.spec.names
         for key, again in waiting.items():
             if again.born is not None:
@@ -156,7 +180,7 @@ class Folding:
             else:
                 base = row.values if row else None
             if again.absorbed:
-                base = fold(base, again.absorbed, names)
+                base = fold(base, laid_of_taken(again.absorbed), names)
             laid, marked = over.get(key, _NOTHING)
             if laid and not (shaded and same_row(base, shadows[key])):
                 writes.shaded.append((key, base))
@@ -164,9 +188,6 @@ class Folding:
                 writes.unshaded.append(key)
             visible = fold(base, laid, names)
             self._write(rows, key, row, visible, 2 if marked else int(bool(laid)), again.origin, writes)
-        self._ledger.shade_many(table, writes.shaded)
-        self._ledger.unshade_many(table, writes.unshaded)
-        writes.carry_out(rows)
 
     def _write(
         self,
@@ -204,22 +225,25 @@ class Folding:
     def _touch(
         self, table: str, key: str, current: StoredRow | None, after: Row | None, pending: int, origin: int | None
     ) -> int:
-        known = self.touched.get((table, key))
+        place = (table, key)
+        known = self.touched.get(place)
         if known is None:
             before, mark = (current.values, current.pending) if current else (None, 0)
-            known = Touched(self._store.next_seq(), before, mark, after, pending, origin)
+            seq = self._store.next_seq()
         else:
-            before, mark = known.before, known.pending_before
-            known = Touched(known.seq, before, mark, after, pending, origin or known.origin)
-        self.touched[(table, key)] = known
-        return known.seq
+            before, mark, seq = known.before, known.pending_before, known.seq
+        self.touched[place] = RowChange(table, key, before, after, mark, pending, seq)
+        if origin is not None:
+            self.origins[place] = origin
+        return seq
 
     def changes(self, reloaded: set[str]) -> list[RowChange]:
         """The rows changed so far, each once, in the order in which they were first touched; tables in `reloaded` are
         left out."""
         self.settle()
         return [
-            RowChange(table, key, t.before, t.after, t.pending_before, t.pending_after, t.seq)
-            for (table, key), t in self.touched.items()
-            if table not in reloaded and (t.pending_before != t.pending_after or not same_row(t.before, t.after))
+            change
+            for change in self.touched.values()
+            if change.table not in reloaded
+            and (change.pending_before != change.pending_after or not same_row(change.before, change.after))
         ]

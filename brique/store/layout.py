@@ -16,8 +16,10 @@ import msgspec
 
 from brique.schema import Column, Kind, TableSpec
 
-FORMAT = 2
+FORMAT = 3
 """Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
+_ROWS = 2
+"""Number of the layout of copies: another one means loading anew."""
 
 _DEEDS = """
 CREATE TABLE deed(
@@ -27,12 +29,25 @@ CREATE TABLE deed(
 CREATE INDEX deed_command ON deed(position, what);
 CREATE INDEX command_failed ON command(fingerprint, dismissed, user, backend, state, position) WHERE fingerprint <> '';
 """
+_FRESH = """
+CREATE TABLE fresh(id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, seq INTEGER NOT NULL, keys TEXT NOT NULL);
+CREATE INDEX fresh_seq ON fresh(table_name, seq);
+"""
+_FRESH_2 = """
+INSERT INTO fresh(table_name, seq, keys) SELECT table_name, seq, json_group_array(key) FROM fresh_2 GROUP BY 1, 2;
+DROP TABLE fresh_2;
+"""
 UPGRADES = {
     1: """
 ALTER TABLE command ADD COLUMN tables TEXT NOT NULL DEFAULT '';
 ALTER TABLE command ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 """
-    + _DEEDS
+    + _DEEDS,
+    2: """
+ALTER TABLE fresh RENAME TO fresh_2;
+"""
+    + _FRESH
+    + _FRESH_2,
 }
 """What makes the next layout of each older one."""
 
@@ -78,7 +93,6 @@ CREATE INDEX overlay_position ON overlay(position);
 CREATE INDEX overlay_settled ON overlay(table_name, settled_seq) WHERE settled_seq IS NOT NULL;
 CREATE TABLE shadow(table_name TEXT, key TEXT, base BLOB, PRIMARY KEY(table_name, key)) WITHOUT ROWID;
 CREATE TABLE renamed(table_name TEXT, old TEXT, key TEXT NOT NULL, PRIMARY KEY(table_name, old)) WITHOUT ROWID;
-CREATE TABLE fresh(table_name TEXT, key TEXT, seq INTEGER NOT NULL, PRIMARY KEY(table_name, key)) WITHOUT ROWID;
 CREATE TABLE representation(
   name TEXT, arguments TEXT, etag TEXT NOT NULL, body BLOB NOT NULL, content_type TEXT NOT NULL DEFAULT '',
   position INTEGER NOT NULL, dependencies BLOB, last_good INTEGER NOT NULL DEFAULT 1, error TEXT NOT NULL DEFAULT '',
@@ -94,6 +108,7 @@ CREATE TABLE dependency(
 CREATE INDEX dependency_of ON dependency(name, arguments);
 """
     + _DEEDS
+    + _FRESH
 )
 
 
@@ -124,7 +139,7 @@ def search_columns(spec: TableSpec) -> tuple[str, ...]:
 def shape(spec: TableSpec, search: bool) -> bytes:
     """What decides whether kept rows of `spec` can still be used: another shape means loading anew."""
     columns = [[c.name, c.source, c.kind.value, c.scale, c.decoder, c.source_type, sortable(c)] for c in spec.columns]
-    return msgspec.msgpack.encode([FORMAT, spec.backend, spec.source_schema, spec.source, columns, spec.key, search])
+    return msgspec.msgpack.encode([_ROWS, spec.backend, spec.source_schema, spec.source, columns, spec.key, search])
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,31 @@
 
 A key has a shadow (its source row, or none) exactly while at least one change is laid over it. A change with `mark` set
 is no longer laid; it only says that a person must look at the row. `fresh` remembers keys whose rows were read back
-after a refresh may have begun, so that this refresh does not put older rows over them.
+after a refresh may have begun, so that this refresh does not put older rows over them: lists of keys, because a report
+brings thousands; from time to time each key is left in its newest list only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import msgspec
 
 from brique.schema import PENDING, Row
 from brique.store.overlay import Laid
+from brique.store.spans import Span, among
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _listed = msgspec.json.Encoder().encode
 _FEW = 4  # so many keys are asked for one by one, which is faster than a set
+_FRESH_LISTS = 1024  # after so many new lists of fresh keys, what stands in several of them is taken out
 Over = tuple[list[Laid], bool]
 """The changes laid over a key, in order, and whether a person must look at it."""
+Taken = tuple[int, int, int, bytes | None, bytes | None]
+"""A change taken from over a row, as it was kept: position, ordinal, mark, before, after. Few are ever unpacked."""
 
 
 def packed(row: Row | None) -> bytes | None:
@@ -32,9 +37,14 @@ def unpacked(blob: bytes | None) -> Row | None:
     return None if blob is None else _decode(blob)
 
 
-def place(laid: Laid) -> tuple[int, int]:
+def place(taken: Taken) -> tuple[int, int]:
     """Where a change stands in the order of all changes."""
-    return laid.position, laid.ordinal
+    return taken[0], taken[1]
+
+
+def laid_of_taken(taken: Iterable[Taken]) -> list[Laid]:
+    """What was taken, unpacked; what only marked its row is left out."""
+    return [Laid(position, ordinal, unpacked(b), unpacked(a)) for position, ordinal, mark, b, a in taken if not mark]
 
 
 class Ledger:
@@ -101,23 +111,23 @@ class Ledger:
             (_listed(list(positions)).decode(),),
         )
 
-    def take_many(self, positions: Collection[int]) -> dict[str, dict[str, list[Laid]]]:
+    def take_spans(self, spans: Sequence[Span]) -> dict[str, dict[str, list[Taken]]]:
         """Lift what these commands have laid or marked; what it was, by table and key, in its order."""
-        found = self._run(
-            "DELETE FROM overlay WHERE position IN (SELECT value FROM json_each(?)) "
-            "RETURNING table_name, key, position, ordinal, mark, before, after",
-            (_listed(list(positions)).decode(),),
-        ).fetchall()
-        taken: dict[str, dict[str, list[Laid]]] = {}
-        for table, key, position, ordinal, mark, before, after in found:
-            laid = taken.setdefault(table, {}).setdefault(key, [])
-            if not mark:
-                laid.append(Laid(position, ordinal, unpacked(before), unpacked(after)))
-                if len(laid) > 1:
-                    laid.sort(key=place)
+        taken: dict[str, dict[str, list[Taken]]] = {}
+        for where, bound in among(spans):
+            found = self._run(
+                f"DELETE FROM overlay WHERE {where} "  # noqa: S608
+                "RETURNING table_name, key, position, ordinal, mark, before, after",
+                bound,
+            ).fetchall()
+            for table, key, *laid in found:
+                over = taken.setdefault(table, {}).setdefault(key, [])
+                over.append(cast("Taken", laid))
+                if len(over) > 1:
+                    over.sort(key=place)
         return taken
 
-    def take_applied_over(self, table: str, keys: Collection[str]) -> dict[str, list[Laid]]:
+    def take_applied_over(self, table: str, keys: Collection[str]) -> dict[str, list[Taken]]:
         """Lift what commands applied before have laid over these keys; what it was, by key, in its order. There is
         something only after a crash, or where rows could not be read again: looking costs next to nothing."""
         where = "FROM overlay INDEXED BY overlay_settled WHERE table_name = ? AND settled_seq IS NOT NULL"
@@ -125,12 +135,12 @@ class Ledger:
             return {}
         found = self._run(
             f"DELETE {where} AND key IN (SELECT value FROM json_each(?)) "  # noqa: S608
-            "RETURNING key, position, ordinal, before, after",
+            "RETURNING key, position, ordinal, mark, before, after",
             (table, _listed(list(keys)).decode()),
         ).fetchall()
-        taken: dict[str, list[Laid]] = {}
-        for key, position, ordinal, before, after in found:
-            taken.setdefault(key, []).append(Laid(position, ordinal, unpacked(before), unpacked(after)))
+        taken: dict[str, list[Taken]] = {}
+        for key, *laid in found:
+            taken.setdefault(key, []).append(cast("Taken", laid))
         return taken
 
     def mark(self, position: int) -> list[tuple[str, str]]:
@@ -236,16 +246,39 @@ class Ledger:
         self._run("DELETE FROM renamed WHERE table_name = ? AND old = ?", (table, old))
 
     def freshen(self, keys: Iterable[tuple[str, str]], seq: int) -> None:
-        self._run_many(
-            "INSERT INTO fresh(table_name, key, seq) VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
-            [(table, key, seq) for table, key in keys],
-        )
+        """Note that the source rows of these (table, key) are as of settlement number `seq`."""
+        tables: dict[str, list[str]] = {}
+        for table, key in keys:
+            tables.setdefault(table, []).append(key)
+        for table, those in tables.items():
+            self.freshen_table(table, those, seq)
+
+    def freshen_table(self, table: str, keys: Collection[str], seq: int) -> None:
+        """`freshen` for keys of one table."""
+        if not keys:
+            return
+        bound = (table, seq, _listed(list(keys)).decode())
+        [(number,)] = self._run("INSERT INTO fresh(table_name, seq, keys) VALUES (?, ?, ?) RETURNING id", bound)
+        if number % _FRESH_LISTS == 0:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Leave each key in the newest of the lists that it stands in."""
+        known: set[tuple[str, str]] = set()
+        found = self._run("SELECT id, table_name, keys FROM fresh ORDER BY seq DESC, id DESC").fetchall()
+        for number, table, text in found:
+            keys = msgspec.json.decode(text, type=list[str])
+            left = [key for key in dict.fromkeys(keys) if (table, key) not in known]
+            known.update((table, key) for key in left)
+            if not left:
+                self._run("DELETE FROM fresh WHERE id = ?", (number,))
+            elif len(left) < len(keys):
+                self._run("UPDATE fresh SET keys = ? WHERE id = ?", (_listed(left).decode(), number))
 
     def fresh_since(self, table: str, began: int) -> set[str]:
         """Keys read back after settlement number `began`."""
-        found = self._run("SELECT key FROM fresh WHERE table_name = ? AND seq > ?", (table, began))
-        return {key for (key,) in found}
+        found = self._run("SELECT keys FROM fresh WHERE table_name = ? AND seq > ?", (table, began))
+        return {key for (text,) in found for key in msgspec.json.decode(text)}
 
     def unfreshen(self, table: str, upto: int) -> None:
         self._run("DELETE FROM fresh WHERE table_name = ? AND seq <= ?", (table, upto))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +16,7 @@ from brique.store.layout import Layout, quoted
 _FEW = 4  # so many keys are asked for one by one, which is faster than a set
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
+class StoredRow(msgspec.Struct, frozen=True, gc=False):
     """A visible row. `version` changes with every change of it; `pending`: 0 none, 1 pending, 2 needs a person."""
 
     key: str
@@ -129,7 +127,7 @@ def same(one: Value, other: Value) -> bool:
 
 def same_row(one: Row | None, other: Row | None) -> bool:
     """Whether two rows hold the same values; columns that one lacks count as NULL."""
-    if one is None or other is None:
+    if one is other or one is None or other is None:
         return one is other
     if len(one) != len(other):
         names = one.keys() | other.keys()

@@ -20,6 +20,7 @@ from brique.store.laying import lay_changes
 from brique.store.ledger import Ledger, packed, place
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
+from brique.store.spans import Span
 from brique.store.temporary import replaced
 
 if TYPE_CHECKING:
@@ -142,18 +143,21 @@ class Tx:
         return ended
 
     @_whole
-    def applied_as_wanted(self, positions: Sequence[int]) -> None:
+    def applied_as_wanted(self, spans: Sequence[Span]) -> None:
         """End the lives of many commands at once, as applied: their source rows are what they were, with what these
         commands have laid in them, and before them others that were applied and not let go. A row that is not in the
         copy comes with the next refresh. Commands that are not there, or have ended, are left alone."""
         seq = self._store.next_settlement()
-        ended = self._table.applied(positions, seq, self.now)
-        taken = self._ledger.take_many(ended)
-        for table, rows in taken.items():
+        ended = self._table.applied_within(spans, seq, self.now)
+        for table, rows in self._ledger.take_spans(ended).items():
             for key, before in self._ledger.take_applied_over(table, rows).items():
                 rows[key] = sorted([*before, *rows[key]], key=place)
-            self._ledger.freshen(((table, key) for key in rows), seq)
+            self._ledger.freshen_table(table, rows, seq)
             self._folding.absorb(table, rows)
+
+    def count_waiting(self, backend: str, spans: Sequence[Span]) -> int:
+        """How many commands of `backend` at positions in these spans have not settled."""
+        return self._table.count_waiting(backend, spans)
 
     def state_of(self, position: int) -> State | None:
         """Where the command at `position` is in its life; None when it is not there."""
@@ -398,7 +402,7 @@ class Tx:
             raise RuntimeError("this transaction has failed and can only be rolled back")
         self._folding.settle()
         folding = self._folding
-        kept = dict(folding.touched), dict(folding.rows_more), set(self.reloaded), self._store.counters()
+        kept = folding.noted(), set(self.reloaded), self._store.counters()
         counted = self._table.counted.copy()
         self._run("SAVEPOINT attempt")
         try:
@@ -406,8 +410,8 @@ class Tx:
             folding.settle()
         except BaseException:
             self._run("ROLLBACK TO attempt; RELEASE attempt")
-            folding.drop()
-            folding.touched, folding.rows_more, self.reloaded, counters = kept
+            noted, self.reloaded, counters = kept
+            folding.go_back_to(noted)
             self._table.counted = counted
             self._store.set_counters(counters)
             self.spoiled = False
@@ -427,11 +431,20 @@ class Tx:
         self._store.write_settlement()
         for table, more in self._folding.rows_more.items():
             self._run("UPDATE table_state SET rows = rows + ? WHERE table_name = ?", (more, table))
-        at = self.now
+        at, origins = self.now, self._folding.origins
         records: list[tuple[Any, ...]] = [
-            (t.seq, table, key, *_both(t.before, t.after), at, t.origin, t.pending_before, t.pending_after)
-            for (table, key), t in self._folding.touched.items()
-            if table not in self.reloaded
+            (
+                t.seq,
+                t.table,
+                t.key,
+                *_both(t.before, t.after),
+                at,
+                origins.get(place),
+                t.pending_before,
+                t.pending_after,
+            )
+            for place, t in self._folding.touched.items()
+            if t.table not in self.reloaded
         ]
         records = records[-self._store.change_log_rows_max :]
         for table in sorted(self.reloaded):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from brique.schema import Change, Row, State, Value
-from brique.store import ListQuery, Reader, RowChange, Tx
+from brique.store import ListQuery, Reader, RowChange, Tx, spans_of
 from brique.store.rows import same_row
 from tests.store.parts import ORDERS, SPECS, command, open_store, stage, visible
 
@@ -207,6 +207,31 @@ class Lives(RuleBasedStateMachine):
                     moved.append(change)
                 given.laid = moved
                 given.marks = {real if key == old else key for key in given.marks}
+
+    @precondition(lambda self: any(not given.state.settled for given in self.model.commands.values()))
+    @rule(data=st.data())
+    def apply_as_wanted(self, data: st.DataObject) -> None:
+        """Told as spans, with some that have ended or never were."""
+        numbered = {p for p, given in self.model.commands.items() if not any("new-" in c.key for c in given.laid)}
+        told = sorted(data.draw(st.sets(st.sampled_from(sorted({*numbered, 9_000})))))
+        chosen = [p for p in told if p in numbered and not self.model.commands[p].state.settled]
+        self.do(lambda tx: tx.applied_as_wanted(spans_of(told)))
+        self.spool.append(lambda tx: tx.applied({position: {} for position in chosen}))
+        self.model.seq += 1
+        keys = {change.key for position in chosen for change in self.model.commands[position].laid}
+        for position in sorted(self.model.commands):
+            given = self.model.commands[position]
+            if position in chosen:
+                given.state, given.seq = State.APPLIED, self.model.seq
+            elif given.state is not State.APPLIED or given.seq is None:
+                continue
+            for change in [change for change in given.laid if change.key in keys]:
+                given.laid.remove(change)
+                row = self.model.one(self.model.base.get(change.key), change)
+                self.model.base.pop(change.key, None)
+                if row is not None:
+                    self.model.base[change.key] = row
+        self.model.fresh |= dict.fromkeys(keys, self.model.seq)
 
     @precondition(lambda self: self.model.commands)
     @rule(data=st.data(), back=st.booleans())

@@ -149,6 +149,32 @@ def test_a_store_of_a_newer_brique_is_refused(tmp_path: Path) -> None:
         open_store(tmp_path)
 
 
+def test_a_store_of_the_layout_before_is_brought_to_this_one_with_its_rows(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    give(store, ORDERS, [order(1)])
+    store.connection.execute(
+        "DROP TABLE fresh; CREATE TABLE fresh(table_name TEXT, key TEXT, seq INTEGER NOT NULL, "
+        "PRIMARY KEY(table_name, key)) WITHOUT ROWID; PRAGMA user_version=2; "
+        "INSERT INTO fresh VALUES ('orders', '1', 7), ('orders', '2', 7), ('orders', '3', 8), ('customers', '1', 7)"
+    )
+    store.close()
+    store = open_store(tmp_path)
+    assert set(visible(store, ORDERS)) == {"1"}
+    assert [store.ledger.fresh_since("orders", seq) for seq in (6, 7, 8)] == [{"1", "2", "3"}, {"3"}, set()]
+    store.close()
+
+
+def test_fresh_keys_take_no_more_room_than_there_are_keys(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for seq in range(1, 3001):
+        store.ledger.freshen([("orders", str(seq % 3)), ("orders", "often")], seq)
+    [(lists,)] = store.connection.execute("SELECT count(*) FROM fresh").fetchall()
+    assert lists < 1024 + 4
+    assert store.ledger.fresh_since("orders", 0) == {"0", "1", "2", "often"}
+    assert store.ledger.fresh_since("orders", 2998) == {str(2999 % 3), str(3000 % 3), "often"}
+    store.close()
+
+
 def test_stream_id_is_kept(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     first = store.reader.stream_id()

@@ -51,7 +51,7 @@ def test_what_is_applied_as_wanted_counts_above_what_was_applied_before_and_is_n
     settle(store, 1, State.APPLIED)  # as the spool tells after a crash: nobody has read the row again
     lay(store, 2, update("1", {"status": "packed"}, {"status": "shipped"}))
     with store.transaction() as tx:
-        tx.applied_as_wanted([2])
+        tx.applied_as_wanted([(2, 2)])
     row = reader.row("orders", "1")
     assert row is not None
     assert (row.values["status"], row.values["note"], row.pending) == ("shipped", "first", 0)
