@@ -16,7 +16,7 @@ import msgspec
 
 from brique.schema import Row
 from brique.store.changes import RowChange
-from brique.store.ledger import Ledger, Over, Taken, laid_of_taken
+from brique.store.ledger import Ledger, Over, Taken, laid_of_taken, packed
 from brique.store.overlay import Laid, fold
 from brique.store.rows import Rows, StoredRow, same_row
 
@@ -247,3 +247,18 @@ class Folding:
             if change.table not in reloaded
             and (change.pending_before != change.pending_after or not same_row(change.before, change.after))
         ]
+
+    def records(self, at: str, reloaded: set[str]) -> list[tuple[Any, ...]]:
+        """These changes as the change log keeps them."""
+        found: list[tuple[Any, ...]] = []
+        for place, change in self.touched.items():
+            if change.table not in reloaded:
+                both, marks = _both(change.before, change.after), (change.pending_before, change.pending_after)
+                found.append((change.seq, *place, *both, at, self.origins.get(place), *marks))
+        return found
+
+
+def _both(before: Row | None, after: Row | None) -> tuple[bytes | None, bytes | None]:
+    """Both packed; a row that only ceases to be pending is packed once."""
+    first = packed(before)
+    return first, first if after is before else packed(after)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from brique import errors
 from brique.clock import stamp
-from brique.schema import Change, Command, Row, State, Value, decode_command
+from brique.schema import Command, Row, State, Value, decode_command
 from brique.store import states
 from brique.store.changes import RowChange
 from brique.store.commands import Commands, CommandTable
 from brique.store.deeds import Deeds
 from brique.store.folding import Folding
 from brique.store.laying import lay_changes
-from brique.store.ledger import Ledger, packed, place
+from brique.store.ledger import Ledger, place
+from brique.store.naming import Naming
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
 from brique.store.spans import Span
-from brique.store.temporary import replaced
 
 if TYPE_CHECKING:
     from brique.store.writer import Store
@@ -67,6 +67,7 @@ class Tx:
         self._table = CommandTable(store.connection)
         self._ledger = Ledger(store.connection)
         self._folding = Folding(store, self._ledger)
+        self._naming = Naming(store, self._ledger, self._folding, self.commands)
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -108,8 +109,8 @@ class Tx:
         seq = self._store.next_settlement()
         self._table.settled(position, state, seq, self.now, reason, theirs or {}, keys)
         renamed: set[str] = set()
-        self._folding.again(self._rename(position, keys, renamed), position)
-        self._follow(renamed)
+        self._folding.again(self._naming.rename(position, keys, renamed), position)
+        self._naming.follow(renamed)
         if state is State.APPLIED and not old.settled:
             touched = self._ledger.settled(position, seq)
         elif state in (State.APPLIED, State.WITHDRAWN):
@@ -131,8 +132,8 @@ class Tx:
         self._table.name([(position, keys[position]) for position in named])
         renamed: set[str] = set()
         for position in named:
-            self._folding.again(self._rename(position, keys[position], renamed), position)
-        self._follow(renamed)
+            self._folding.again(self._naming.rename(position, keys[position], renamed), position)
+        self._naming.follow(renamed)
         gone = [position for position in ended if position in shown]
         stay = [position for position in ended if position not in shown]
         for position in stay:
@@ -172,42 +173,6 @@ class Tx:
         if state is None:
             raise errors.NotFound(f"There is no command at position {position}.")
         return state
-
-    def _follow(self, renamed: set[str]) -> None:
-        """What is laid over rows that refer to these tables, by the temporary keys of rows that have a number by now,
-        refers to the number."""
-        children = [
-            name for name, spec in self._store.specs.items() if any(ref.table in renamed for ref in spec.references)
-        ]
-        for table, key, laid in self._ledger.leaning(children) if renamed else ():
-            change = Change(table, key, laid.before, laid.after)
-            new = replaced(change, self._store.specs, self.commands.real_key)
-            if new is not change:
-                self._ledger.relay(table, key, laid.position, laid.ordinal, new.before, new.after)
-                self._folding.again([(table, key)], laid.position)
-
-    def _rename(self, position: int, keys: Mapping[str, str], renamed: set[str]) -> list[tuple[str, str]]:
-        """Give rows with temporary keys their real ones; the (table, key) to compute again. `renamed` takes the
-        tables of these rows."""
-        if not keys:
-            return []
-        touched = []
-        stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
-        for change in decode_command(stored[0]).changes:
-            real = keys.get(f"{change.table}/{change.key}", keys.get(change.key))
-            if real is None or real == change.key or change.before is not None:
-                continue
-            self._ledger.rename(change.table, change.key, real, self._key_values(change.table, real))
-            touched += [(change.table, change.key), (change.table, real)]
-            renamed.add(change.table)
-        return touched
-
-    def _key_values(self, table: str, key: str) -> Row:
-        spec = self._store.specs.get(table)
-        if spec is None or not spec.key:
-            return {}
-        values: tuple[Value, ...] = spec.key_values(key)
-        return dict(zip(spec.key, values, strict=True))
 
     def waiting(self, positions: Sequence[int]) -> dict[int, State]:
         """Those of these commands that have not settled, with their states, oldest first."""
@@ -431,21 +396,8 @@ class Tx:
         self._store.write_settlement()
         for table, more in self._folding.rows_more.items():
             self._run("UPDATE table_state SET rows = rows + ? WHERE table_name = ?", (more, table))
-        at, origins = self.now, self._folding.origins
-        records: list[tuple[Any, ...]] = [
-            (
-                t.seq,
-                t.table,
-                t.key,
-                *_both(t.before, t.after),
-                at,
-                origins.get(place),
-                t.pending_before,
-                t.pending_after,
-            )
-            for place, t in self._folding.touched.items()
-            if t.table not in self.reloaded
-        ]
+        at = self.now
+        records = self._folding.records(at, self.reloaded)
         records = records[-self._store.change_log_rows_max :]
         for table in sorted(self.reloaded):
             records.append((self._store.next_seq(), table, None, None, None, at, None, 0, 0))
@@ -455,9 +407,3 @@ class Tx:
             records,
         )
         self._store.trim_changes(self)
-
-
-def _both(before: Row | None, after: Row | None) -> tuple[bytes | None, bytes | None]:
-    """Both packed; a row that only ceases to be pending is packed once."""
-    first = packed(before)
-    return first, first if after is before else packed(after)
