@@ -17,7 +17,7 @@ from bench.figures import Figures
 from bench.peers import servers
 from bench.peers.load import Load
 
-BRIQUE = ("journal", "engine", "socket", "http")
+BRIQUE = ("journal", "threads", "engine", "socket", "http")
 PEERS = {
     "uwsgi": "uwsgi_spooler",
     "postgresql": "raw_postgresql",
@@ -30,9 +30,12 @@ PEERS = {
 _NOTES = (
     "Payload 150 bytes; each writer waits for its acknowledgement before it gives the next. Rounds are interleaved, "
     "every other one in reverse order; rates are medians, ratios the medians of the ratios of each round.",
-    "journal: the spool with its group commit, in process. engine: the same with the command shown over the copy "
-    "before the answer. socket: the engine's process, asked through its socket. http: POST to the API of a whole "
-    "brique, by wrk.",
+    "journal: the spool with its group commit, in process, its writers coroutines of one loop. threads: the same with "
+    "a thread for each writer. engine: coroutines again, and the command is shown over the copy before the answer. "
+    "socket: the engine's process, asked through its socket, while a backend takes in what is kept. http: POST to the "
+    "API of a whole brique, by wrk, likewise.",
+    "The peers' writers are what their clients are made for: threads, and coroutines for JetStream. Each is compared "
+    "with our writers in coroutines (ack64_vs_...) and in threads (threads64_vs_...).",
     "uWSGI's spooler does not flush: what it acknowledges is lost when the power fails. All others flush: PostgreSQL, "
     "Procrastinate and DBOS by its commit, Huey with fsync=True, Redis (Celery) with appendfsync always, JetStream "
     "with sync_interval always.",
@@ -71,16 +74,26 @@ def _one(module: str, what: str, home: Path, writers: int, seconds: float, env: 
 def _tell(figures: Figures, found: dict[str, list[Load]]) -> None:
     for name, loads in found.items():
         figures.add(f"{name}.rate", statistics.median(load.rate for load in loads), "writes/s")
-    for name in ("brique.journal.1", "brique.engine.1", "huey.1", "brique.journal.64", "brique.engine.64"):
+    latencies = [f"brique.{level}.{writers}" for writers in (1, 64) for level in BRIQUE]
+    for name in (*latencies, "huey.1", "huey.64"):
         figures.add(f"{name}.p50", statistics.median(load.p50 for load in found[name]), "ms")
         figures.add(f"{name}.p99", statistics.median(load.p99 for load in found[name]), "ms")
-    journal = [load.rate for load in found["brique.journal.64"]]
+    rates = {name: [load.rate for load in loads] for name, loads in found.items()}
     for name in PEERS:
-        ratios = [mine / other.rate for mine, other in zip(journal, found[f"{name}.64"], strict=True)]
-        figures.add(f"ack64_vs_{name}", statistics.median(ratios), "x")
-        figures.add(f"ack64_vs_{name}_least", min(ratios), "x")
+        told, compared = rates[f"{name}.64"], _ratios(rates["brique.journal.64"], rates[f"{name}.64"])
+        figures.add(f"ack64_vs_{name}", statistics.median(compared), "x")
+        figures.add(f"ack64_vs_{name}_least", min(compared), "x")
+        for level in BRIQUE[1:]:
+            compared = _ratios(rates[f"brique.{level}.64"], told)
+            figures.add(f"{level}64_vs_{name}", statistics.median(compared), "x")
     for level in BRIQUE[1:]:
-        ratios = [load.rate / mine for mine, load in zip(journal, found[f"brique.{level}.64"], strict=True)]
-        figures.add(f"{level}64_vs_journal", statistics.median(ratios), "x")
-    slower = [mine.p50 / other.p50 for mine, other in zip(found["brique.journal.1"], found["huey.1"], strict=True)]
-    figures.add("ack1_p50_vs_huey", statistics.median(slower), "x")
+        compared = _ratios(rates[f"brique.{level}.64"], rates["brique.journal.64"])
+        figures.add(f"{level}64_vs_journal", statistics.median(compared), "x")
+    waits = {name: [load.p50 for load in loads] for name, loads in found.items()}
+    figures.add("ack1_p50_vs_huey", statistics.median(_ratios(waits["brique.threads.1"], waits["huey.1"])), "x")
+    figures.add("engine1_p50_vs_huey", statistics.median(_ratios(waits["brique.engine.1"], waits["huey.1"])), "x")
+
+
+def _ratios(mine: list[float], theirs: list[float]) -> list[float]:
+    """Round by round."""
+    return [one / other for one, other in zip(mine, theirs, strict=True)]

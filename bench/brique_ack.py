@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,21 @@ _numbers = itertools.count(1)
 
 
 def journal(folder: Path, writers: int, seconds: float) -> Load:
-    """The spool alone, with its group commit."""
+    """The spool alone, with its group commit, for writers who are coroutines of one loop, as the engine's callers."""
+    body = PAYLOAD.encode()
     with closing(SqliteSpool(folder / "spool")) as spool, closing(Committer(spool)) as committer:
-        body = PAYLOAD.encode()
-        return threads(lambda place: committer.append(Entry(body)), writers, seconds)
+        return _on_loop(lambda: committer.append_soon(Entry(body)), writers, seconds)
+
+
+def in_threads(folder: Path, writers: int, seconds: float) -> Load:
+    """The same for writers who are threads: with many of them it is Python that changes from one to the other."""
+    body = PAYLOAD.encode()
+    with closing(SqliteSpool(folder / "spool")) as spool, closing(Committer(spool)) as committer:
+        return threads(lambda _: committer.append(Entry(body)), writers, seconds)
+
+
+def _on_loop(give: Callable[[], Awaitable[object]], writers: int, seconds: float) -> Load:
+    return asyncio.run(tasks(lambda _: give(), writers, seconds))
 
 
 def _source(folder: Path) -> Path:
@@ -50,7 +61,7 @@ def _command() -> Command:
 
 
 def engine(folder: Path, writers: int, seconds: float) -> Load:
-    """The engine's writing thread: kept, and shown over the copy."""
+    """The engine's writing thread, asked from a loop as the engine asks it: kept, and shown over the copy."""
     with closing(open_backend("shop", str(_source(folder)))) as backend:
         specs = {spec.name: spec for spec in infer(backend.catalogue(), "shop")}
     with (
@@ -60,7 +71,7 @@ def engine(folder: Path, writers: int, seconds: float) -> Load:
         writer = Writer(Ledger(spool, store, _clock), store, batch_max=512, queue_max=10_000, after_batch=lambda: None)
         writer.start()
         try:
-            return threads(lambda _: writer.answer(Give(_command())), writers, seconds)
+            return _on_loop(lambda: writer.ask_soon(Give(_command())), writers, seconds)
         finally:
             writer.stop()
 
@@ -118,7 +129,13 @@ done = function(summary, latency, requests)
     latency:percentile(99) / 1000, summary.duration / 1000000))
 end
 """
-LEVELS: dict[str, Any] = {"journal": journal, "engine": engine, "socket": over_socket, "http": over_http}
+LEVELS: dict[str, Any] = {
+    "journal": journal,
+    "threads": in_threads,
+    "engine": engine,
+    "socket": over_socket,
+    "http": over_http,
+}
 
 
 def main() -> None:

@@ -6,10 +6,6 @@ behind all other requests: while a backend takes in what has waited for it, its 
 send next, and people are acknowledged, however much is left to settle. A report may be overtaken, because what it
 tells has happened whether it is known here or not: a command that is claimed again meanwhile is found by the backend's
 mark, or was noted as `sending`, as after a crash.
-
-One at a time writes, mostly the writing thread. A thread that can wait (`answer`) and finds nobody writing and nothing
-queued does its own writing at once: alone, it is spared two changes of thread, which take as long as the flush. SQLite
-connections may go from thread to thread as long as only one uses them at a time; who has set `_is_writing` is that one.
 """
 
 from __future__ import annotations
@@ -63,7 +59,6 @@ class Writer:
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._loads: deque[_Loading] = deque()
         self._work = threading.Condition()
-        self._is_writing = False
         self._stopping = False
         self._failure: BaseException | None = None
         self.ended = threading.Event()
@@ -87,42 +82,6 @@ class Writer:
         future: asyncio.Future[LedgerAnswer] = loop.create_future()
         self._put(self._queue_of(request), _Asked(request, future, loop))
         return await future
-
-    def answer(self, request: Request) -> LedgerAnswer:
-        """The answer to `request`, for a thread that can wait: written by itself when nobody else is writing.
-
-        Raises Busy, and the fault that is the answer.
-        """
-        with self._work:
-            self._check_open(self._requests)
-            if self._is_writing or self._requests or self._jobs:
-                asked = _Asked(request, Future())
-                self._requests.append(asked)
-                self._work.notify()
-            else:
-                self._is_writing = True
-                asked = None
-        if asked is not None:
-            assert isinstance(asked.future, Future)
-            return asked.future.result()
-        try:
-            [answer] = self.ledger.handle([request])
-            self._after_batch()
-        except BriqueError:
-            raise
-        except BaseException as fault:
-            log.exception("the writing thread ends")
-            self._failure = fault
-            self.ended.set()
-            raise
-        finally:
-            with self._work:
-                self._is_writing = False
-                if self._is_wanted() or self._stopping:
-                    self._work.notify()
-        if isinstance(answer, BriqueError):
-            raise answer
-        return answer
 
     def _is_wanted(self) -> bool:
         return bool(self._requests or self._reports or self._jobs or self._loads)
@@ -178,20 +137,15 @@ class Writer:
     def _turn(self) -> bool:
         """One round: a batch of requests, the jobs, one step of a load. False when it is over."""
         with self._work:
-            if self._is_writing or not self._is_wanted():
-                if self._stopping and not self._is_writing:
+            if not self._is_wanted():
+                if self._stopping:
                     return False
-                if self._work.wait(_CHECKPOINT_SECONDS) or self._is_writing:
+                if self._work.wait(_CHECKPOINT_SECONDS):
                     return True
-            self._is_writing = True
             batch = [self._requests.popleft() for _ in range(min(len(self._requests), self.batch_max))]
             reports = [self._reports.popleft() for _ in range(min(len(self._reports), 1))]
             jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
-        try:
-            self._write(batch, reports, jobs)
-        finally:
-            with self._work:
-                self._is_writing = False
+        self._write(batch, reports, jobs)
         return True
 
     def _write(
