@@ -76,6 +76,10 @@ class Course:
         if not keep:
             self._ended, self._behind = {}, Behind()
 
+    def forget(self) -> None:
+        """The store knows all that is still applied."""
+        self._applied.clear()
+
     def applied(self, items: Iterable[Waiting]) -> None:
         self._applied.update((item.command.id, None) for item in items)
         while len(self._applied) > _APPLIED_MAX:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import anyio
 
 from brique.errors import Busy, Stale
-from brique.schema import Command
+from brique.schema import PENDING, Change, Command
 from brique.store import Tx
 
 _TRIES_MAX = 60
@@ -23,14 +23,27 @@ Answer = TypeVar("Answer")
 
 
 def check_fresh(tx: Tx, command: Command, laid: set[tuple[str, str]]) -> None:
-    """Raises Stale unless the rows that `command` changes are as its author saw them. `laid`: (table, key) of the
-    commands that come before it in the same batch, which `tx` does not show yet."""
+    """Raises Stale unless the rows that `command` changes are as its author saw them. `laid`: `rows_of` the commands
+    that come before it in the same batch, which `tx` does not show yet."""
     for change in command.changes:
         if change.before is None or change.table not in tx.tables:
             continue
-        row = None if (change.table, change.key) in laid else tx.row(change.table, change.key)
+        row = tx.row(change.table, change.key) if laid.isdisjoint(_names(tx, change)) else None
         if row is None or any(row.values.get(name) != value for name, value in change.before.items()):
             raise Stale("The row has changed meanwhile.", table=change.table, key=change.key, retry=True)
+
+
+def rows_of(tx: Tx | None, command: Command) -> set[tuple[str, str]]:
+    """(table, key) of the rows that `command` changes or makes, by every name that they have; without `tx` as it names
+    them itself."""
+    return {name for change in command.changes for name in _names(tx, change)}
+
+
+def _names(tx: Tx | None, change: Change) -> list[tuple[str, str]]:
+    own = change.table, change.key
+    if tx is None or change.before is None or not change.key.startswith(PENDING):
+        return [own]
+    return [own, (change.table, tx.commands.real_key(*own))]
 
 
 async def until_fresh(give: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -17,7 +17,7 @@ from typing import Any
 from brique.clock import Clock, stamp
 from brique.commands import adopting, care, journal, life
 from brique.commands.acts import Dismiss, Move, replacing
-from brique.commands.fresh import check_fresh
+from brique.commands.fresh import check_fresh, rows_of
 from brique.commands.report import Report
 from brique.commands.requests import Claim, Claimed, Give, LedgerAnswer, Receipt, Release, Request
 from brique.commands.showing import show, show_all
@@ -228,7 +228,7 @@ class Ledger:
             return
         if give.fresh and tx is not None:
             check_fresh(tx, give.command, batch.laid)
-        batch.laid.update((change.table, change.key) for change in give.command.changes)
+        batch.laid.update(rows_of(tx, give.command))
         more: list[journal.Entry] = [journal.Given(follower) for follower in give.followers]
         if give.again is not None:
             assert tx is not None

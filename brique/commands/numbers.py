@@ -44,6 +44,10 @@ class Numbers:
         """The transaction that gave the number did not happen."""
         self._given.pop((table, old), None)
 
+    def forget_all(self) -> None:
+        """The store knows all that is still true."""
+        self._given.clear()
+
     def knows(self, table: str, key: str) -> bool:
         """Whether the row of a temporary key has a number by now."""
         return not self.key(table, key).startswith(PENDING)

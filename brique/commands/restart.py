@@ -173,12 +173,15 @@ class Restart:
     ) -> int:
         """Put commands back to kept that were applied and that the backend does not know of any more: it was restored,
         or crashed before it had flushed. How many. `applied_after(position)` lists some positions of applied ones,
-        oldest first, until there are none; `state_of` tells the state of one.
+        oldest first, until there are none; `state_of` tells the state of one. What this process remembers of applied
+        commands may be over as well: from now on it asks the store.
         """
         replay = self.replay
         if replay.rung is not Rung.WATERMARK:
             return 0
         replay.marks.doubt()
+        replay.course.forget()
+        replay.numbers.forget_all()
         mark = replay.marks.position()
         count = 0
         while mark and (forgotten := applied_after(mark)):

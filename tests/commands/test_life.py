@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from brique.backends import open_backend
-from brique.commands import Dismiss, Give, Move, Report, journal
-from brique.errors import Refused, TokenReused
+from brique.commands import Dismiss, Give, Move, Receipt, Report, journal
+from brique.errors import Refused, Stale, TokenReused
 from brique.schema import Change, State
 from brique.spool import Entry
-from tests.commands.world import Crash, World
+from tests.commands.world import Crash, World, waiting
 
 
 @pytest.fixture(params=[True, False], ids=["watermark", "compare"])
@@ -317,21 +317,48 @@ def test_a_backend_that_was_restored_from_a_backup_gets_what_it_forgot_once(tmp_
     world = World(tmp_path, marker=True)
     world.update("item", "A", stock=1)
     world.replay()
-    world.backend.close()
-    backup = world.source.read_bytes()
-    world.backend = open_backend("erp", str(world.source), timeout=2.0, connect_timeout=2.0)
+    backup = world.backup()
     world.create("note", text="hello")
     world.update("item", "B", stock=2)
     world.replay()
-    world.backend.close()
-    for file in tmp_path.glob("erp.db*"):
-        file.unlink()
-    world.source.write_bytes(backup)
-    world.backend = open_backend("erp", str(world.source), timeout=2.0, connect_timeout=2.0)
-    world.backend.prepare(True)
+    world.restore(backup)
     world.replay()
     assert world.erp("SELECT code, stock FROM item ORDER BY code") == [("A", 1), ("B", 2), ("C", 30)]
     assert world.erp("SELECT text FROM note") == [("hello",)]
     assert world.reader.command_counts() == {State.APPLIED: 3}
+    world.close()
+    world.backend.close()
+
+
+def test_of_two_who_change_a_row_at_once_by_two_names_of_it_the_second_is_told(world: World) -> None:
+    """One has a page from before it got its number."""
+    made = world.create("note", text="first")
+    world.replay()
+    keys = (made.command.changes[0].key, "1")
+    changes = [Change("note", key, {"text": "first"}, {"text": f"by {key}"}) for key in keys]
+    for order in (changes, changes[::-1]):
+        first, second = world.ledger.handle([Give(world.command(change), fresh=True) for change in order])
+        assert isinstance(first, Receipt)
+        assert isinstance(second, Stale)
+        world.ask(Move(first.position, State.WITHDRAWN, "awa"))
+
+
+def test_what_a_replayer_remembers_as_applied_may_have_been_forgotten(tmp_path: Path) -> None:
+    """The backend goes back behind a command that another one builds on; sent again, the first is refused."""
+    world = World(tmp_path, marker=True)
+    world.update("item", "C", stock=1)
+    world.replay()
+    backup = world.backup()
+    sender = world.sender()
+    parent = world.update("item", "A", stock=1)
+    sender.run(waiting(world))
+    world.restore(backup)
+    sender.backend = sender.marks.backend = world.backend
+    world.erp("UPDATE item SET stock = 5 WHERE code = 'A'")
+    change = Change("item", "B", {"stock": 20}, {"stock": 2})
+    child = world.given(Give(msgspec.structs.replace(world.command(change), after=(parent.command.id,))))
+    world.rewind(sender)
+    sender.run(waiting(world))
+    assert [world.state(item) for item in (parent, child)] == [State.CONFLICT, State.REFUSED]
     world.close()
     world.backend.close()

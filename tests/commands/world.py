@@ -186,11 +186,29 @@ class World:
     def replay(self) -> int:
         """Send what waits, after what the backend may have forgotten."""
         sender = self.sender()
+        self.rewind(sender)
+        return sender.run(waiting(self))
+
+    def rewind(self, sender: Replay) -> None:
+        """Put back to kept what the backend has forgotten."""
         Restart(sender).rewind(
             lambda after: [item.position for item in self.reader.applied_for("erp", 1000, after)], self.state_at
         )
-        waiting = [Waiting(item.position, item.state, item.command) for item in self.reader.pending_for("erp", 1000)]
-        return sender.run(waiting)
+
+    def backup(self) -> bytes:
+        """The backend's file as it is now."""
+        self.backend.close()
+        self.backend = open_backend("erp", str(self.source), timeout=2.0, connect_timeout=2.0)
+        return self.source.read_bytes()
+
+    def restore(self, backup: bytes) -> None:
+        """The backend goes back to what it was then."""
+        self.backend.close()
+        for file in self.folder.glob("erp.db*"):
+            file.unlink()
+        self.source.write_bytes(backup)
+        self.backend = open_backend("erp", str(self.source), timeout=2.0, connect_timeout=2.0)
+        self.backend.prepare(True)
 
     def _report(self, report: Report) -> None:
         self.before_report(report)
@@ -205,3 +223,8 @@ class World:
     def is_loaded(self, table: str) -> bool:
         state = self.reader.table_state(table)
         return state is not None and state.loaded
+
+
+def waiting(world: World) -> list[Waiting]:
+    """What waits."""
+    return [Waiting(item.position, item.state, item.command) for item in world.reader.pending_for("erp", 1000)]

@@ -83,9 +83,11 @@ class Model:
         """Of a command that was only wanted if its row was as its author saw it: nothing that still waits has come
         between."""
         [change] = asked.command.changes
+        real_key = store.reader.real_key
+        row = change.table, real_key(change.table, change.key)
         for earlier in sorted((one for one in self.by_position if one < position), reverse=True):
             for other in self.by_position[earlier].command.changes:
-                if (other.table, other.key) == (change.table, change.key):
+                if (other.table, real_key(other.table, other.key)) == row:
                     found = store.connection.execute("SELECT state FROM command WHERE position = ?", (earlier,))
                     waits = found.fetchone() in (("kept",), ("sending",))
                     mark = None if other.after is None else other.after["mark"]

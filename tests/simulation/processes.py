@@ -367,6 +367,11 @@ class _Reports:
         self._send, self._faults, self._prompt = send, faults, prompt
         self._waiting: deque[Report] = deque()
 
+    @property
+    def count(self) -> int:
+        """How many are on their way."""
+        return len(self._waiting)
+
     def later(self, report: Report) -> None:
         self._waiting.append(report)
         while self._waiting and self._faults.chance() < self._prompt:

@@ -275,10 +275,13 @@ class Simulation:
 
     def _next(self) -> Callable[[], Any]:
         """What happens next."""
-        if self.zombies and self.habits.eager and self.chance() < 0.4:
-            return self.move_zombie
+        if self.zombies and self.habits.eager and self._has_untold() and self.chance() < 0.7:
+            return self.move_zombie  # while what the second process has done is not known yet
         names, sums = self._rare if self.chance() < self.habits.rare_share else self._usual
         return self._actions[self.random.choices(names, cum_weights=sums)[0]]
+
+    def _has_untold(self) -> bool:
+        return any(life.process.reports.count for life in self.lives.values())
 
     def _all_actions(self) -> dict[str, Callable[[], Any]]:
         clients, mishaps = self.clients, self.mishaps
