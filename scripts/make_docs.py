@@ -18,7 +18,9 @@ from brique.app import Inline
 from brique.cli.main import cli
 from brique.commands import LIFE, MOVES, WAITS
 from brique.http import FrontDesk, Route, Site, account_routes
+from brique.pages.story import STATES as SHOWN
 from brique.schema import State
+from brique.words import translate
 
 DOCS = Path(__file__).parent.parent / "docs"
 WIDTH = 100
@@ -88,7 +90,7 @@ STATES = {
     State.REFUSED: "The backend, or a rule, said no.",
     State.CONFLICT: "The row had changed in the backend; nothing was applied.",
     State.UNKNOWN: "Sent, and the answer was lost; whether it was applied cannot be told.",
-    State.WITHDRAWN: "Taken back by its author before it was sent.",
+    State.WITHDRAWN: "Taken back by its author, or an administrator, before it was sent.",
 }
 
 
@@ -100,10 +102,12 @@ def moves() -> list[tuple[State, State]]:
 def states() -> str:
     """The life of a command, drawn from the table that the code runs from."""
     lines = [NOTE, "# States of a command\n\n"]
-    lines.append("| state | meaning | settled | needs a person |\n| --- | --- | --- | --- |\n")
+    lines.append("| state | on the pages | meaning | settled | needs a person |\n| --- | --- | --- | --- | --- |\n")
     for state in State:
+        word, _ = SHOWN[state]
         settled, person = ("yes" if flag else "" for flag in (state.settled, state.needs_person))
-        lines.append(f"| `{state}` | {STATES[state]} | {settled} | {person} |\n")
+        shown = f"{word}, *{translate(word, 'fr')}*"
+        lines.append(f"| `{state}` | {shown} | {STATES[state]} | {settled} | {person} |\n")
     lines.append("\n```mermaid\nstateDiagram-v2\n    [*] --> kept\n")
     lines += [f"    {now} --> {to}\n" for now, to in moves()]
     lines += [f"    {state} --> [*]\n" for state in State if not MOVES[state]]

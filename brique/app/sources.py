@@ -165,8 +165,8 @@ def url_of(what: str) -> str:
     if not path.exists():
         raise BadConfiguration(
             f"There is nothing at {what}.",
-            try_this="give a SQLite file, a postgresql:// URL, a CSV, XLSX or ODS file, a folder of them, "
-            "or a Python file that declares an Intranet",
+            try_this="give a SQLite file, the URL of a database (postgresql://, mysql://, mongodb://, odbc://), a CSV, "
+            "XLSX or ODS file, a folder of them, or a Python file that declares an Intranet",
         )
     return str(path.resolve())
 

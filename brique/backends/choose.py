@@ -16,7 +16,8 @@ from brique.schema import TableSpec
 
 KNOWN = (
     "sqlite:///file, postgresql://user@host/database, mysql://user@host/database, "
-    "mongodb://host/database, odbc:///?DSN=name, folder:path, or the path of a file or folder"
+    "mongodb://host/database, odbc:///?DSN=name, https://host/path (a JSON API), folder:path, "
+    "or the path of a file or folder"
 )
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")

@@ -37,8 +37,8 @@ def up(
     marker: bool,
     web_processes: int | None,
 ) -> None:
-    """Serve an intranet over WHAT: a SQLite file, a postgresql:// or mysql:// URL, a CSV, XLSX or ODS file, a folder
-    of them, or a Python file that declares an Intranet."""
+    """Serve an intranet over WHAT: a SQLite file, a URL (postgresql://, mysql://, mongodb://, odbc://), a CSV, XLSX or
+    ODS file, a folder of them, or a Python file that declares an Intranet."""
     settings = load(
         {"listen": listen, "data": data, "refresh_seconds": refresh_seconds, "web_processes": web_processes}
     )

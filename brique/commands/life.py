@@ -37,6 +37,10 @@ MOVES: dict[State, frozenset[State]] = {now: frozenset(to for (at, to) in LIFE i
 WAITS: dict[str, tuple[str, str]] = {
     "its backend is down": ("everything for that backend", "the backend answers again; no try is counted"),
     "a command that it builds on waits": ("its own rows", "that one is applied; it is refused when that one is"),
+    "it is unknown whether a command that it builds on was applied": (
+        "its own rows",
+        "a person says whether that one arrived; putting it away is no answer",
+    ),
     "an earlier command on its row waits": ("its own rows", "that one has settled"),
     "the backend never answers to it alone": ("its own rows", "it is tried again: after 5 s, then ever less often"),
 }

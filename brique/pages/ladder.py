@@ -19,7 +19,7 @@ RUNGS: dict[str, tuple[str, str]] = {
     ),
     "natural-key": (
         _("exactly once by looking for the key before a row is made"),
-        _("allow the marker table (marker=True), if the backend can have one"),
+        _("declare idempotent=True, if the API does once what it is sent twice under one key"),
     ),
     "none": (_("one try only; a person decides when the answer is lost"), ""),
 }
@@ -31,10 +31,12 @@ _CAN: dict[str, tuple[str, str]] = {
     "server_keys": (_("gives back the keys of new rows"), _("does not give back the keys of new rows")),
     "flushed": (
         _("what it has committed is on its disk"),
-        _("may forget what it has committed when it crashes: brique notices and sends it again"),
+        _("may forget what it has committed when it crashes, and nothing tells"),
     ),
 }
 """What a backend can do: the words when it can, and when it cannot."""
+_NOTICED = _("may forget what it has committed when it crashes: brique notices and sends it again")
+"""What is said of a backend that does not flush, where a mark in it tells what it has forgotten."""
 
 
 def climbing(rung: str, reason: str, t: Callable[[str], str]) -> tuple[str, str]:
@@ -46,8 +48,11 @@ def climbing(rung: str, reason: str, t: Callable[[str], str]) -> tuple[str, str]
     return t(sentence) if sentence else "", " ".join(filter(None, (reason, hint)))
 
 
-def abilities(found: Mapping[str, bool | None], t: Callable[[str], str]) -> list[tuple[bool, str]]:
+def abilities(found: Mapping[str, bool | None], rung: str, t: Callable[[str], str]) -> list[tuple[bool, str]]:
     """What was found out about a backend, in words; what it does not say is left out."""
+    words = dict(_CAN)
+    if rung == "watermark":
+        words["flushed"] = (words["flushed"][0], _NOTICED)
     return [
-        (bool(found[name]), t(words[not found[name]])) for name, words in _CAN.items() if found.get(name) is not None
+        (bool(found[name]), t(said[not found[name]])) for name, said in words.items() if found.get(name) is not None
     ]

@@ -256,7 +256,7 @@ class Reading:
             rung_word=word_of_rung,
             climb=climb,
             abilities=known_abilities,
-            abilities_in_words=abilities(known_abilities, self.t),
+            abilities_in_words=abilities(known_abilities, rung, self.t),
             next_try=state.next_try if state is not None and known == "down" and stopped is None else None,
             stopped=stopped,
         )
