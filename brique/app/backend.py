@@ -33,6 +33,7 @@ from brique.channel import Channel
 from brique.clock import Clock, stamp
 from brique.commands import (
     Adopted,
+    Claimed,
     FileNotes,
     Lead,
     MarkAhead,
@@ -54,7 +55,6 @@ from brique.store import Reader
 
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
-_STATES = {state.value: state for state in State}
 _ENGINE_PAUSE_SECONDS = 0.25
 _REWIND_CHUNK = 5_000
 _IN_DOUBT_MAX = 100_000
@@ -343,8 +343,10 @@ class BackendProcess:
         if not marked or len(waiting) < size:
             return Window(waiting, {}, last)
         answer = self.channel.call("claim", {"positions": [item.position for item in waiting], "for_good": False})
-        claimed = {position: _STATES[state] for position, state in answer["waiting"]}
-        return Window([item for item in waiting if item.position in claimed], claimed, last)
+        claimed = Claimed.from_payload(answer).states
+        if len(claimed) < len(waiting):
+            waiting = [item for item in waiting if item.position in claimed]
+        return Window(waiting, claimed, last)
 
     def _failed(self, fault: BriqueError, **fields: Any) -> None:
         changed = self.breaker.failed(fault.message)
@@ -373,7 +375,7 @@ class BackendProcess:
         payload = {"positions": [position for position, _ in waiting], "for_good": for_good}
         with self.guard.pause():
             answer = self.channel.call("claim", payload)
-        return {position: _STATES[state] for position, state in answer["waiting"]}
+        return Claimed.from_payload(answer).states
 
     def release(self, positions: Sequence[int], reason: str, *, for_good: bool) -> None:
         """Give back what was claimed and has not arrived."""

@@ -23,6 +23,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -226,7 +227,7 @@ class Engine:
     async def _claim(self, payload: dict[str, Any]) -> dict[str, Any]:
         claimed = await self.writer.ask_soon(Claim(tuple(payload["positions"]), payload["for_good"]))
         assert isinstance(claimed, Claimed)
-        return {"waiting": [[position, str(state)] for position, state in claimed.states.items()]}
+        return claimed.to_payload()
 
     async def _release(self, payload: dict[str, Any]) -> dict[str, Any]:
         positions = tuple(payload["positions"])
@@ -248,11 +249,20 @@ class Engine:
         return {}
 
     def _wake_waiters(self, report: Report) -> None:
-        for position in report.done:
-            self._wake(position, State.APPLIED)
+        if report.as_wanted:
+            self._wake_applied(report.done)
         for outcome in report.outcomes:
             if outcome.state.settled:
                 self._wake(outcome.position, outcome.state)
+
+    def _wake_applied(self, positions: Sequence[int]) -> None:
+        """`_wake` for many, of which few are waited for."""
+        awaited = self._waiters.keys() & positions if self._waiters else set()
+        self._settled.update(dict.fromkeys(positions, State.APPLIED))
+        for old in list(islice(self._settled, max(0, len(self._settled) - _SETTLED_MAX))):
+            del self._settled[old]
+        for position in awaited:
+            self._wake(position, State.APPLIED)
 
     def _wake(self, position: int, state: State) -> None:
         self._settled[position] = state

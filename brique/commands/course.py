@@ -66,6 +66,7 @@ class Course:
         self._parents, self._allowed, self._is_resting, self._alone = parents, allowed, is_resting, alone
         self._none_odd = none_odd
         self.rung = Rung.WATERMARK
+        self._rights: dict[str, str] = {}
         self._applied: OrderedDict[str, None] = OrderedDict()
         self._ended: dict[str, Parent] = {}
         self._behind = Behind()
@@ -101,6 +102,7 @@ class Course:
 
     def take(self, left: Sequence[Waiting], count: int) -> Batch:
         """The next batch of up to `count` commands of `left`; empty when all of them wait."""
+        self._rights.clear()  # looked at anew for each transaction, once for each author
         batch, waits = Batch(), Behind()
         within: set[str] = set()
         rows: set[Row] = set()
@@ -135,7 +137,7 @@ class Course:
         """Take what nothing can stand against, from the start of `left`: nothing waits, and it builds on nothing."""
         if self._behind.rows or self._behind.receipts:
             return 0
-        taken, specs, allowed = 0, self.specs, self._allowed
+        taken, specs, allowed = 0, self.specs, self._why_not
         none_odd = bool(left) and self._none_odd(left[0].position)
         for item in itertools.islice(left, count):
             command = item.command
@@ -147,6 +149,12 @@ class Course:
             taken += 1
         batch.items.extend(left[:taken])
         return taken
+
+    def _why_not(self, command: Command) -> str:
+        """Why the author of `command` may no longer give it; "" when he may."""
+        if (why := self._rights.get(command.user)) is None:
+            why = self._rights[command.user] = self._allowed(command)
+        return why
 
     @staticmethod
     def _builds_on_nothing(command: Command, specs: Mapping[str, TableSpec]) -> bool:
@@ -187,7 +195,7 @@ class Course:
             if self.is_fragile(item):
                 reason = f"{LOST} Look in the backend whether it was done."
                 return Outcome(item.position, State.UNKNOWN, reason=reason)
-        elif not self._has_begun(item) and (why := self._allowed(command)):
+        elif not self._has_begun(item) and (why := self._why_not(command)):
             return Outcome(item.position, State.REFUSED, reason=why)
         was_sent = self.is_doubtful(item) or self._has_begun(item)
         for receipt in self._builds_on(command):

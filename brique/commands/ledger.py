@@ -281,11 +281,14 @@ class Ledger:
             plan.entries.append((journal.Applied(plan.as_wanted, self._now()), ""))
 
     def _plan_claim(self, tx: Tx, plan: _Plan, claim: Claim, states: dict[int, State]) -> None:
-        found = {position: states.get(position, state) for position, state in tx.waiting(claim.positions).items()}
-        plan.answer = Claimed({position: state for position, state in found.items() if not state.settled})
-        for position, state in plan.answer.states.items():
-            states[position] = State.SENDING
-            if claim.for_good and state is State.KEPT:
+        found = tx.waiting(claim.positions)
+        if states:
+            now = {position: states.get(position, state) for position, state in found.items()}
+            found = {position: state for position, state in now.items() if not state.settled}
+        plan.answer = Claimed(found)
+        states.update(dict.fromkeys(found, State.SENDING))
+        for position, state in found.items() if claim.for_good else ():
+            if state is State.KEPT:
                 plan.entries.append((journal.Moved(position, State.SENDING, self._now()), ""))
 
     def _plan_release(self, tx: Tx, plan: _Plan, release: Release, states: dict[int, State]) -> None:

@@ -36,7 +36,7 @@ from brique.commands.marks import Marks
 from brique.commands.notes import MemoryNotes, Notes
 from brique.commands.numbers import Numbers
 from brique.commands.pace import Pace
-from brique.commands.report import PART_MAX, Outcome, Report, in_parts
+from brique.commands.report import AS_WANTED_MAX, Outcome, Report, in_parts
 from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
 from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
@@ -324,8 +324,8 @@ class Replay:
         if sent.differing is not None:
             differing = sent.differing.union(sent.keys, sent.results)
             done = [item.position for item in items if item.position not in differing]
-            for at in range(0, len(done), PART_MAX):
-                tell(Report(self.backend.name, as_wanted=spans_of(done[at : at + PART_MAX])))
+            for at in range(0, len(done), AS_WANTED_MAX):
+                tell(Report(self.backend.name, as_wanted=spans_of(done[at : at + AS_WANTED_MAX])))
             items = [item for item in items if item.position in differing] if differing else ()
             if not items:
                 return

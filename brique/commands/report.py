@@ -13,6 +13,8 @@ from brique.store import count_in, positions_in
 
 PART_MAX = 1_000
 """Commands in one report."""
+AS_WANTED_MAX = 2_000
+"""Commands in one report that tells of no rows."""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

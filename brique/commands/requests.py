@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from brique.commands.acts import Again, Dismiss, Move
 from brique.commands.report import Report
 from brique.errors import BriqueError
 from brique.schema import Command, State
+from brique.store import positions_in, spans_of
+
+_WAITING = (State.KEPT, State.SENDING)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,16 @@ class Claimed:
     """The answer to a `Claim`: the commands that still wait, with the state that they were in."""
 
     states: dict[int, State]
+
+    def to_payload(self) -> dict[str, Any]:
+        """As the channel carries it: spans of positions, by state."""
+        found = {state: spans_of(sorted(p for p, at in self.states.items() if at is state)) for state in _WAITING}
+        return {state.value: spans for state, spans in found.items()}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> Claimed:
+        found = {state: positions_in([(first, last) for first, last in payload[state.value]]) for state in _WAITING}
+        return cls({position: state for state, positions in found.items() for position in positions})
 
 
 LedgerAnswer = Receipt | Claimed | BriqueError | None

@@ -16,6 +16,7 @@ from brique.store.spans import Span, among, count_in, spans_of
 
 WAITING = (State.KEPT, State.SENDING)
 _STATES = {state.value: state for state in State}
+_IS_KEPT = "+state = 'kept'"
 _IS_WAITING = "+state IN ('kept', 'sending')"  # with a plus: the index on states would be read while it is written
 _decode = msgspec.msgpack.Decoder(Command).decode
 NEEDS_PERSON = tuple(state for state in State if state.needs_person)
@@ -265,14 +266,12 @@ class CommandTable:
 
     def send(self, positions: Sequence[int]) -> None:
         """Put those that are kept into the state `sending`, many at once."""
-        found = self._run(
-            "UPDATE command SET state = 'sending' WHERE state = 'kept' "
-            "AND position IN (SELECT value FROM json_each(?)) RETURNING backend, user",
-            (_listed(positions),),
-        )
-        for (backend, user), count in Counter(found.fetchall()).items():
+        spans = spans_of(sorted(positions))
+        for (_, backend, user), count in self._count_within(spans, _IS_KEPT).items():
             self._count(backend, user, State.KEPT, -count)
             self._count(backend, user, State.SENDING, count)
+        for where, bound in among(spans):
+            self._run(f"UPDATE command SET state = 'sending' WHERE {_IS_KEPT} AND {where}", bound)  # noqa: S608
 
     def settled(
         self,
@@ -322,13 +321,11 @@ class CommandTable:
         self._apply(spans, counted, seq, at)
         return spans
 
-    def _count_within(self, spans: Sequence[Span]) -> Counter[tuple[str, str, str]]:
-        """How many of these commands have not settled, by state, backend and user."""
+    def _count_within(self, spans: Sequence[Span], are: str = _IS_WAITING) -> Counter[tuple[str, str, str]]:
+        """How many of these commands have not settled, or `are` otherwise, by state, backend and user."""
         found: Counter[tuple[str, str, str]] = Counter()
         for where, bound in among(spans):
-            query = (
-                f"SELECT state, backend, user, count(*) FROM command WHERE {_IS_WAITING} AND {where} GROUP BY 1, 2, 3"  # noqa: S608
-            )
+            query = f"SELECT state, backend, user, count(*) FROM command WHERE {are} AND {where} GROUP BY 1, 2, 3"  # noqa: S608
             for state, backend, user, count in self._run(query, bound):
                 found[(state, backend, user)] += count
         return found

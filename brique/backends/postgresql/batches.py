@@ -117,12 +117,10 @@ class Run:
             for column in self._after
         ]
         if self._key:
-            keys = [self.spec.key_values(change.key) for change in changes]
-            for at, column in enumerate(self._key):
-                values = [key[at] for key in keys]
-                if not all(map(_is_plain, values)):
-                    return None
-                columns.append((column, values))
+            keys = self._keys([change.key for change in changes])
+            if keys is None:
+                return None
+            columns += zip(self._key, keys, strict=True)
         columns += [
             (column, [change.before[column.name] for change in changes])  # type: ignore[index]  # of this shape
             for column in self._before
@@ -134,6 +132,13 @@ class Run:
                 return None
             found.append(Raw(_array(texts, bare=type_ in _BARE)))
         return found
+
+    def _keys(self, keys: Sequence[str]) -> list[list[Value]] | None:
+        """Key texts as values, a list for each column of the key; None when one may be written in several ways."""
+        if len(self._key) == 1 and self._key[0].kind is Kind.INTEGER and all(map(_is_number, keys)):
+            return [list(map(int, keys))]
+        found = [list(values) for values in zip(*map(self.spec.key_values, keys), strict=True)]
+        return found if all(_is_plain(value) for values in found for value in values) else None
 
     def applied(self, changes: Sequence[Change], back: Sequence[Sequence[Text]], *, is_quiet: bool) -> list[Applied]:
         """What each change did. `is_quiet`: no trigger of the table can have changed a row after it was returned."""
@@ -164,6 +169,10 @@ class Run:
         if row is None:
             return Applied(0, {})
         return Applied(1, {name: row[name] for name in self.spec.key}, row if is_quiet else None, known=is_quiet)
+
+
+def _is_number(key: str) -> bool:
+    return key.isascii() and key.isdigit()
 
 
 def _is_plain(value: Value) -> bool:

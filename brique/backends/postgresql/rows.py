@@ -167,6 +167,8 @@ class TableRows:
     def texts(self, column: Column, values: Sequence[Value]) -> list[str | None] | None:
         """Store values of one column as the texts that the server reads; None when one of them has no text.
         Raises BackendRefused, as `raw`."""
+        if column.kind is Kind.INTEGER and not column.decoder and set(map(type, values)) == {int}:
+            return list(map(str, values))  # the many that there mostly are
         write, found = self._writers[column.name], list[str | None]()
         for value in values:
             written = literal(write, value)
