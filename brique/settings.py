@@ -120,7 +120,13 @@ class Settings:
     )
     commit_batch_max: int = _row(512, "commands", "Commands that share one flush to disk.", low=1, high=100_000)
     replay_batch_max: int = _row(
-        1000, "commands", "Commands sent to a backend in one transaction.", live=True, low=1, high=100_000
+        1000,
+        "commands",
+        "Commands sent to a backend in one transaction, usually: down to a tenth while it is slow, up to five times as "
+        "many while it is quick.",
+        live=True,
+        low=1,
+        high=100_000,
     )
     keep_settled_days: float = _row(
         30.0,

@@ -16,7 +16,16 @@ from brique.api.operation import JSON, MERGE_PATCH
 from brique.api.outcome import Outcomes
 from brique.api.rows import blob_columns, listed_json, row_etag, row_json
 from brique.errors import NotFound, Stale
-from brique.exports import Downloads, Freshness, Listing, ListLimits, disposition, freshness, parse_listing
+from brique.exports import (
+    Downloads,
+    Freshness,
+    Listing,
+    ListLimits,
+    check_copied,
+    disposition,
+    freshness,
+    parse_listing,
+)
 from brique.http import check_if_match, has_already, language_of, respond, user_of
 from brique.schema import Row, TableSpec
 from brique.views import Copy, ListPage, StoredRow
@@ -211,6 +220,7 @@ class Tables:
 def _there(copy: Copy, spec: TableSpec, key: str) -> StoredRow:
     row = find_row(copy, spec, key)
     if row is None:
+        check_copied(copy, spec.name)
         raise NotFound(_("There is no row with the key {key}."), table=spec.name, key=key[:80])
     return row
 

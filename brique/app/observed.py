@@ -8,6 +8,9 @@ from brique.http import Exchange
 from brique.observe import CaptureHandler, Errors, Metrics, configure_logs, watch_uncaught
 from brique.settings import Settings
 
+_OPEN_ENDED = ("/-/live",)
+"""What lasts as long as somebody has a page open says nothing about how fast pages are answered."""
+
 
 class Observed:
     """Log, figures and errors of the process called `process`. Make it first: what comes later may already fail."""
@@ -25,6 +28,7 @@ class Observed:
     def exchange(self, exchange: Exchange) -> None:
         """Count one request and its answer."""
         self._requests.mark()
-        self._seconds.update(exchange.seconds)
+        if exchange.route not in _OPEN_ENDED:
+            self._seconds.update(exchange.seconds)
         if exchange.status >= 500:
             self._faults.mark()

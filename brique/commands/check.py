@@ -7,10 +7,11 @@ tell a row that somebody else has changed meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
-from brique.errors import BadInput, NotAllowed, NotFound, Stale
+from brique.errors import BadInput, Busy, NotAllowed, NotFound, Stale
 from brique.schema import PENDING, Change, Column, Row, TableSpec, Value, join_key
 from brique.store import Reader
 
@@ -56,6 +57,15 @@ class ReaderCopy:
 
     def is_loaded(self, table: str) -> bool:
         return self.reader.table_state(table).loaded
+
+
+def copied(reader: Reader, tables: Iterable[str]) -> None:
+    """Raises Busy while the first copy of one of `tables` is under way: that a row is not found there says nothing."""
+    for table in tables:
+        if not reader.table_state(table).loaded:
+            raise Busy(
+                "This table is still being copied from its backend.", try_this="Try again in a moment.", table=table
+            )
 
 
 def create(copy: Copy, spec: TableSpec, given: Row, *, receipt: str) -> Change:

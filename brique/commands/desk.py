@@ -20,7 +20,7 @@ from brique.commands.custom import CommandSpec, Wish
 from brique.commands.fresh import until_fresh
 from brique.commands.receipts import receipt
 from brique.commands.tokens import OWN_RECEIPT, check_token, digest_of, reused
-from brique.errors import BriqueError, NotAllowed, NotFound, Refused
+from brique.errors import BadInput, BriqueError, NotAllowed, NotFound, Refused
 from brique.schema import Change, Command, Effect, Row, State, TableSpec, encode_command
 from brique.store import Reader, StoredCommand, WriteDb
 
@@ -254,7 +254,11 @@ class Desk:
         made = self._receipt(token)
 
         def run(reader: Reader) -> Wish:
-            return custom.run(spec, self._write_db(reader, made, author.name), arguments, self.specs, self.backends)
+            try:
+                return custom.run(spec, self._write_db(reader, made, author.name), arguments, self.specs, self.backends)
+            except BadInput:
+                check.copied(reader, [parameter.table for parameter in spec.parameters if parameter.table])
+                raise
 
         wish = await self._once(author, token, digest, lambda copy: run(copy.reader), aside=True)
         if isinstance(wish, Answer):

@@ -2,7 +2,7 @@
 
 from brique.exports.download import Download, Downloads
 from brique.exports.export import MEDIA_TYPES, SUFFIXES, Export, Options, disposition, export, parse_export
-from brique.exports.freshness import Freshness, aged, freshness
+from brique.exports.freshness import Freshness, aged, check_copied, freshness
 from brique.exports.listing import (
     COMPARISONS,
     CONTROLS,
@@ -34,6 +34,7 @@ __all__ = [
     "Term",
     "ValueParser",
     "aged",
+    "check_copied",
     "disposition",
     "export",
     "freshness",

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from brique.clock import stamp
 from brique.errors import Busy
-from brique.views import Copy
+from brique.views import Copy, TableState
 
 
 def _(text: str) -> str:
@@ -38,6 +38,12 @@ def freshness(copy: Copy, table: str, now: datetime) -> Freshness:
 
     Raises Busy while its first copy is still under way: no rows yet does not mean that there are none.
     """
+    state = check_copied(copy, table)
+    return aged(state.confirmed_at, copy.seq(), now)
+
+
+def check_copied(copy: Copy, table: str) -> TableState:
+    """The state of `table`, whose rows are there. Raises Busy as `freshness`."""
     state = copy.table_state(table)
     if not state.loaded:
         raise Busy(
@@ -46,7 +52,7 @@ def freshness(copy: Copy, table: str, now: datetime) -> Freshness:
             rows_done=state.rows_done,
             rows_total=state.rows_total,
         )
-    return aged(state.confirmed_at, copy.seq(), now)
+    return state
 
 
 def aged(as_of: datetime | None, position: int, now: datetime) -> Freshness:
