@@ -51,7 +51,7 @@ async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[],
 
     def broadcast(topic: str, payload: dict[str, Any]) -> None:
         if server is not None:
-            loop.call_soon_threadsafe(server.broadcast, topic, payload)
+            server.broadcast(topic, payload)
 
     server = None
     engine = Engine(declared, settings, SystemClock(), broadcast)

@@ -3,9 +3,10 @@
 Whoever wants something written hands it over and waits. Commands come first, so that a load of a million rows, cut in
 short steps, holds nobody up; what is queued has a bound, past which callers are told `Busy`. Reports come one a round
 behind all other requests: while a backend takes in what has waited for it, its process is told at once what it may
-send next, and people are acknowledged, however much is left to settle. A report may be overtaken, because what it
-tells has happened whether it is known here or not: a command that is claimed again meanwhile is found by the backend's
-mark, or was noted as `sending`, as after a crash.
+send next, and people are acknowledged, however much is left to settle. (A short one goes right behind them, in the
+same flush and transaction, which alone would take longer than what it tells.) A report may be overtaken, because what
+it tells has happened whether it is known here or not: a command that is claimed again meanwhile is found by the
+backend's mark, or was noted as `sending`, as after a crash.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from brique.store import Load, Store
 
 log = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 2.0
+_SHORT = 100  # commands of a report that goes along with other requests
 
 
 @dataclass(slots=True)
@@ -145,6 +147,8 @@ class Writer:
             batch = [self._requests.popleft() for _ in range(min(len(self._requests), self.batch_max))]
             reports = [self._reports.popleft() for _ in range(min(len(self._reports), 1))]
             jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
+        if batch and reports and _is_short(reports[0].request):
+            batch, reports = batch + reports, []
         self._write(batch, reports, jobs)
         return True
 
@@ -224,6 +228,10 @@ class Writer:
         _tell(asked)
         for future in waiting:
             future.set_exception(busy)
+
+
+def _is_short(request: Request) -> bool:
+    return isinstance(request, Report) and request.count <= _SHORT
 
 
 def _tell(batch: list[_Asked]) -> None:

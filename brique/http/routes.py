@@ -32,6 +32,9 @@ from brique.http.site import local_path
 Handler = Callable[[Request], Response | Awaitable[Response]]
 """A coroutine function runs on the event loop; a plain function in a thread, where it may read the store."""
 
+_KNOWN_MAX = 1_000
+_KNOWN_LENGTH_MAX = 200
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -77,6 +80,7 @@ class Routes:
         self._places: dict[str, _Place] = {}
         self._names: dict[str, _Place] = {}
         self._with_places: list[_Place] = []
+        self._known: dict[str, tuple[_Place, dict[str, Any]] | None] = {}
 
     def __iter__(self) -> Iterator[Route]:
         """Each row once, in the order of declaration."""
@@ -150,7 +154,17 @@ class Routes:
         return path
 
     def find(self, path: str) -> tuple[_Place, dict[str, Any]] | None:
-        """The place of `path` and the values in it."""
+        """The place of `path` and the values in it; remembered, as the same few are asked for again and again."""
+        if len(path) > _KNOWN_LENGTH_MAX:
+            return self._match(path)
+        if path not in self._known:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[path] = self._match(path)
+        known = self._known[path]
+        return None if known is None else (known[0], dict(known[1]))
+
+    def _match(self, path: str) -> tuple[_Place, dict[str, Any]] | None:
         fixed = self._places.get(path)
         if fixed is not None and not fixed.convertors:
             return fixed, {}
@@ -185,6 +199,7 @@ class Routes:
         pattern, path_format, convertors = compile_path(path)
         place = _Place(path, len(self._places), pattern, path_format, convertors)
         self._places[path] = place
+        self._known.clear()
         if convertors:
             self._with_places.append(place)
         return place
