@@ -364,6 +364,38 @@ class BackendContract:
         assert subjects == ["one", "two"]
         assert world.backend.fetch(customers, ["1"])["1"]["city"] == "C"
 
+    def test_a_change_that_is_said_to_be_done_as_wanted_is_read_as_it_was_asked_for(self, world: World) -> None:
+        texts = [
+            "n",
+            "",
+            " n ",
+            "été",
+            "e\u0301te\u0301",
+            "1",
+            "01",
+            "1.0",
+            "NULL",
+            "a\tb",
+            "\\N",
+            "{x}",
+            '"q"',
+            "'",
+            "%s",
+            "x" * 20,
+        ]
+        world.add_codes(len(texts), "m")
+        spec = world.specs()["codes"]
+        before = world.backend.fetch(spec, [f"c{place}" for place in range(1, len(texts) + 1)])
+        keys = list(before)
+        wanted = dict(zip(keys, texts, strict=True))
+        changes = [(spec, Change("codes", key, {"meaning": "m"}, {"meaning": text})) for key, text in wanted.items()]
+        with world.backend.session() as session:
+            done = session.apply(changes)
+        now = world.backend.fetch(spec, keys)
+        for (key, text), one in zip(wanted.items(), done, strict=True):
+            if one.as_wanted:
+                assert now[key] == {**before[key], "meaning": text}
+
     def test_a_thousand_changes_are_no_matter_of_minutes(self, world: World) -> None:
         world.add_codes(1000, "m")
         spec = world.specs()["codes"]

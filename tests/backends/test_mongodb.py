@@ -221,6 +221,34 @@ def test_a_key_that_is_a_document_is_a_key_of_several_columns_in_their_order(mak
     assert backend.fetch(spec, ["B,7"])["B,7"]["n"] == 4
 
 
+def test_what_is_done_as_wanted_need_not_be_read_again(make: Make) -> None:
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    plain = {"i": 1, "double": 2.5, "text": "t", "flag": True}
+    documents = [{"_id": number, **plain, "when": when} for number in range(1, 7)]
+    backend = make(t=documents)
+    spec = specs_of(backend)["t"]
+    before = backend.fetch(spec, [str(number) for number in range(1, 7)])
+    afters: list[Row] = [
+        {"i": 2, "text": "u", "double": 0.1, "flag": 0},
+        {"i": None},
+        {"text": "u", "gone": 1},
+        {"when": "2026-01-02T03:04:05.123456Z"},
+        {"double": 3},
+        {"i": 1, "text": "v"},
+    ]
+    changes = [
+        (spec, Change("t", str(place), {name: before[str(place)].get(name) for name in after if name != "gone"}, after))
+        for place, after in enumerate(afters, 1)
+    ]
+    with backend.session() as session:
+        done = session.apply(changes)
+    assert [one.as_wanted for one in done] == [True, True, False, False, False, True]
+    now = backend.fetch(spec, list(before))
+    for (key, row), after, one in zip(before.items(), afters, done, strict=True):
+        if one.as_wanted:
+            assert now[key] == {**row, **after}
+
+
 def test_a_field_keeps_its_type_when_it_is_changed(make: Make, mongodb: MongoServer) -> None:
     before = {
         "_id": 1, "i": 1, "long": Int64(5), "double": 2.0, "money": Decimal128("12.340"), "flag": True,

@@ -7,6 +7,7 @@ cannot be written. `_id.part` columns together are a key that is a document; the
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -58,6 +59,8 @@ class Documents:
         self.written = {
             column.name: column for column in spec.columns if not (column.generated or DOT in column.source)
         }
+        tops = Counter(path[0] for path in self.paths.values())
+        self._shared = {name for name, path in self.paths.items() if tops[path[0]] > 1}
         self.key_is_document = (
             bool(spec.key)
             and all(self.paths[name][:1] == ("_id",) for name in spec.key)
@@ -224,6 +227,22 @@ class Documents:
                 sets[path[0]] = made
         return {name: paths for name, paths in (("$set", sets), ("$unset", unsets)) if paths} or None
 
+    def is_as_wanted(self, before: Row, after: Row) -> bool:
+        """Whether a document that held `before`, and has had `plain_assignments`, is read again with the very values
+        of `after`, and with no other one changed."""
+        for name, value in after.items():
+            column = self.written.get(name)
+            if column is None or name in self._shared or column.kind not in _KEPT_AS_GIVEN:
+                return False
+            if name in before and before[name] == value:
+                shown: Value = before[name]
+            else:
+                made = to_bson(column, value)
+                shown = None if made is None else self._readers[name](made)
+            if type(shown) is not type(value) or shown != value:
+                return False
+        return True
+
     def row_after(self, key: Sequence[Value], before: Row, changes: Document) -> Row | None:
         """The row of `key` after `changes` (of `plain_assignments`), which holds where it was as `before`; None when
         that does not say all of it."""
@@ -255,6 +274,8 @@ class Documents:
         return {"$expr": {"$and": parts}} if parts else {}
 
 
+_KEPT_AS_GIVEN = frozenset({Kind.INTEGER, Kind.REAL, Kind.TEXT, Kind.BOOLEAN})
+"""Kinds whose values no server rounds, cuts or reorders."""
 _COMPARED = frozenset(
     {"bool", "int", "long", "double", "string", "binData", "uuid", "objectId", "date", "decimal", "object", "array"}
 )

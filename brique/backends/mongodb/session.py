@@ -21,7 +21,7 @@ from brique.backends.faults import LOST, NOT_NOW, away, refused
 from brique.backends.mongodb.documents import Document, Documents, Path
 from brique.backends.mongodb.faults import UNDONE, name_columns
 from brique.backends.mongodb.line import Answer, Client, Line
-from brique.backends.protocol import MARKER, Applied, Tag
+from brique.backends.protocol import AS_WANTED, MARKER, Applied, Tag
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import Change, Effect, Row, TableSpec, Value
 
@@ -231,6 +231,8 @@ class TransactionSession(BaseSession):
         changes = documents.plain_assignments(change.before, change.after)
         if changes is None:
             return None
+        if documents.is_as_wanted(change.before, change.after):
+            return UpdateOne(where, changes), AS_WANTED
         row = documents.row_after(key, change.before, changes)
         return UpdateOne(where, changes), Applied(1, {}, row, known=row is not None)
 
