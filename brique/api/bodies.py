@@ -15,7 +15,7 @@ from brique.commands import CommandSpec, Parameter, own_receipt
 from brique.errors import BadInput
 from brique.exports import near
 from brique.http import header
-from brique.schema import Column, Kind, Row, TableSpec, from_json, join_key, to_python
+from brique.schema import PENDING, Column, Kind, Row, TableSpec, from_json, join_key, to_python
 
 # Numbers with a decimal point stay exact until the column is known.
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -99,6 +99,9 @@ def store_values(spec: TableSpec, given: Mapping[str, Any], now: Row | None = No
             if name not in META:
                 faults[name] = _("There is no such column.")
                 unknown = unknown or name
+            continue
+        if isinstance(value, str) and value.startswith(PENDING) and name in spec.reference_of:
+            values[name] = value  # a row that waits for its number; the desk looks whether it is there
             continue
         try:
             values[name] = _sized(store_value(column, value, (now or {}).get(name)), bytes_max)
