@@ -79,7 +79,7 @@ class FakeBackend:
         if connection in self.cut:
             self.cut.remove(connection)
             raise BackendAway(f"{self.name}: the connection was cut")
-        if self.erp.late is not None and (not weather.late or faults.chance() < 0.3):
+        if self.erp.late is not None and (not weather.late or faults.chance() < weather.thaw):
             self.erp.thaw(faults.chance() < 0.5)
         if faults.happens(weather.away, "backend away"):
             raise BackendAway(f"{self.name}: away at {place}")

@@ -36,13 +36,14 @@ class Ended(Exception):
 
 @dataclass(frozen=True)
 class Weather:
-    """Chances of each fault: at a call of a backend (`away`, `lost`, `late`, `slow`, `frozen`, `refuse`), between two
-    disk calls of the engine or two calls of a backend's process (`crash`), at a write (`full`, `broken`), and that
-    others act while a call is under way (`pause`)."""
+    """Chances of each fault: at a call of a backend (`away`, `lost`, `late`, `slow`, `frozen`, `refuse`; `thaw`: that a
+    late commit comes to its end), between two disk calls of the engine or two calls of a backend's process (`crash`),
+    at a write (`full`, `broken`), and that others act while a call is under way (`pause`)."""
 
     away: float = 0.0
     lost: float = 0.0
     late: float = 0.0
+    thaw: float = 0.3
     slow: float = 0.0
     frozen: float = 0.0
     refuse: float = 0.0
@@ -59,17 +60,19 @@ MOODS = {
     "frozen": Weather(frozen=0.3, late=0.1, slow=0.2),
     "wild": Weather(away=0.02, lost=0.1, late=0.03, frozen=0.02, crash=0.02),
     "crashing": Weather(crash=0.06, lost=0.05),
+    "late": Weather(away=0.02, late=0.4, thaw=0.05),
 }
 
 
 USUAL = ("quiet", "quiet", "flaky", "dead", "frozen", "wild", "crashing")
+PAUSES = (0, 0.05, 0.3)
 
 
 class Faults:
     """The weather by now, and a count of what it did. One chance for all: a seed decides."""
 
-    def __init__(self, random: Random, moods: Sequence[str] = USUAL) -> None:
-        self.random, self.moods = random, moods
+    def __init__(self, random: Random, moods: Sequence[str] = USUAL, pauses: Sequence[float] = PAUSES) -> None:
+        self.random, self.moods, self.pauses = random, moods, pauses
         self.chance: Callable[[], float] = random.random
         self.weather = Weather()
         self.counts: Counter[str] = Counter()
@@ -94,7 +97,7 @@ class Faults:
             refuse=self.random.choice((0, 0, 0.05)),
             full=self.random.choice((0, 0, 0.1)),
             broken=self.random.choice((0, 0, 0.05)),
-            pause=self.random.choice((0, 0.05, 0.3)),
+            pause=self.random.choice(self.pauses),
         )
 
     @contextmanager

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.simulation.faults import USUAL
+from tests.simulation.faults import PAUSES, USUAL
 
 PLAIN = {
     "burst": 10.0, "click_again": 2, "withdraw": 2, "decide": 2, "dismiss": 1, "other_wish": 1, "sack": 1,
@@ -30,6 +30,10 @@ class Habits:
     rare_share: float = _RARE_SHARE
     moods: tuple[str, ...] = USUAL
     """The kinds of weather that there are."""
+    pauses: tuple[float, ...] = PAUSES
+    """How often others act while a call is under way."""
+    crowd: int = 16
+    """How many wishes there are at the same moment, at most."""
     taste: str = "any"
     """The rows that people choose: any, always the same few, or the newest."""
     late_forms: float = 0.15
@@ -56,7 +60,9 @@ class Habits:
             },
             rare={name: weight * random.choice((0.2, 1, 1, 4)) for name, weight in RARE.items()},
             rare_share=random.choice((0.02, 0.06, 0.12)),
-            moods=("quiet", *random.sample(USUAL, random.choice((1, 2, 4)))),
+            moods=("quiet", *random.sample((*USUAL, "late"), random.choice((1, 2, 4)))),
+            pauses=random.choice((PAUSES, (0.15, 0.3))),
+            crowd=random.choice((16, 16, 6)),
             taste=random.choice(("any", "few", "newest", "newest")),
             late_forms=random.choice((0.15, 0.5, 0.5)),
             pairs=random.choice((0, 0.7)),

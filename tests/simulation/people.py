@@ -60,7 +60,7 @@ class Clients:
 
     def burst(self) -> None:
         """Several people at once: their requests come to the engine in one batch."""
-        calls = self.requests(self.random.randint(1, 16))
+        calls = self.requests(self.random.randint(1, self.sim.habits.crowd))
         if calls:
             self.send(calls)
 
@@ -319,7 +319,7 @@ class Clients:
         return True
 
     def dismiss(self) -> bool:
-        found = self._needing_person()
+        found = self.needing_person()
         if not found:
             return False
         self._ask("dismiss", {"position": self.random.choice(found)[0], "by": "awa"})
@@ -327,11 +327,11 @@ class Clients:
 
     def dismiss_all(self) -> None:
         """Somebody deals with everything that needs a person."""
-        calls = [("dismiss", {"position": position, "by": "awa"}) for position, _ in self._needing_person()]
+        calls = [("dismiss", {"position": position, "by": "awa"}) for position, _ in self.needing_person()]
         if calls:
             self.sim.door.ask(calls)
 
-    def _needing_person(self) -> list[tuple[int, State]]:
+    def needing_person(self) -> list[tuple[int, State]]:
         store = self.sim.door.alive().store
         found = store.connection.execute(
             "SELECT position, state FROM command WHERE state IN ('refused', 'conflict', 'unknown') AND dismissed = 0 "

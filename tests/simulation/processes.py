@@ -322,13 +322,22 @@ class Door:
 
 
 class Channel:
-    """A backend process's end of the door; others may act, and the process end, before and after each call."""
+    """A backend process's end of the door; others may act, and the process end, before and after each call.
+
+    `is_cut`: the process is dead already, and only what it was doing to its backend goes on. No other process of a
+    backend is started before the kernel has seen the end of the last one, and nobody writes in a folder whose lock
+    another one holds; so nobody gives back, claims or tells what is another's, and claims need no owner.
+    """
+
+    is_cut = False
 
     def __init__(self, door: Door, between: Callable[[str], None]) -> None:
         self._door, self._between = door, between
 
     def call(self, method: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         Crash.check()
+        if self.is_cut:
+            raise Crash("dead already")
         self._between(f"{method}?")
         try:
             answer = self._door.call(method, payload)
@@ -366,11 +375,6 @@ class _Reports:
     def __init__(self, send: Callable[[Report], None], faults: Faults, prompt: float) -> None:
         self._send, self._faults, self._prompt = send, faults, prompt
         self._waiting: deque[Report] = deque()
-
-    @property
-    def count(self) -> int:
-        """How many are on their way."""
-        return len(self._waiting)
 
     def later(self, report: Report) -> None:
         self._waiting.append(report)

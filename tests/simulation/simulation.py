@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class Simulation:
         self.seed, self.folder = seed, folder
         self.random = random.Random(seed)
         self.habits = habits or Habits.of(seed)
-        self.faults = Faults(self.random, self.habits.moods)
+        self.faults = Faults(self.random, self.habits.moods, self.habits.pauses)
         self.chance = self.faults.chance
         self.clock = SimClock()
         self.marker = bool(seed % 2)
@@ -84,6 +85,8 @@ class Simulation:
         self.erps = {name: Erp(tables_of(name, prefix_of(name))) for name in self.names}
         self.model = Model(self.erps, surest=set(self.names) if self.marker and not self.is_switching else set())
         self.running: Task | None = None
+        self.holds_reports = False
+        """Whoever wants to report has to wait."""
         self.backends = {name: self._backend(name) for name in self.names}
         manners = {name: backend.manner for name, backend in self.backends.items()}
         self.model.atomic = {name for name, manner in manners.items() if manner.transactions}
@@ -131,7 +134,8 @@ class Simulation:
 
     def _between(self, place: str) -> None:
         """At a call of a backend's process: others act, or the process ends."""
-        if self.running is not None and self.chance() < self.faults.weather.pause:
+        is_held = self.holds_reports and place == "report?"
+        if self.running is not None and (is_held or self.chance() < self.faults.weather.pause):
             self.running.pause()
         if place not in ("ping", "prepare"):
             self.faults.crash("backend process killed at a call", 0.5)
@@ -229,7 +233,7 @@ class Simulation:
         self._end_process(self.random.choice(self.names))
 
     def haunt(self) -> None:
-        """A process that was thought dead lives on, and another one was started in its place."""
+        """What a dead process was doing to its backend goes on, and another process was started in its place."""
         name = self.random.choice(self.names)
         life = self.lives[name]
         if name not in self.model.surest or life.turn is None or self.backends[name].session_open is not None:
@@ -237,11 +241,22 @@ class Simulation:
         self.faults.counts["second replayer"] += 1
         if life.refresh is not None:
             life.refresh.kill()
+        life.process.channel.is_cut = True  # type: ignore[attr-defined]  # a simulated one
         self.zombies.append((life, life.turn))
         self.model.doubts += 1
         self.lives[name] = Life(self._new_process(name))
         if self.habits.eager:
+            self._overtake(name)
+
+    def _overtake(self, name: str) -> None:
+        """The second process does what it can; before any of it is known, the first one goes on."""
+        weather = self.faults.weather
+        self.faults.weather, self.holds_reports = replace(weather, pause=0), True
+        try:
             self._do(name, "turn")
+        finally:
+            self.faults.weather, self.holds_reports = weather, False
+        self.move_zombie()
 
     def move_zombie(self) -> None:
         if not self.zombies:
@@ -275,13 +290,8 @@ class Simulation:
 
     def _next(self) -> Callable[[], Any]:
         """What happens next."""
-        if self.zombies and self.habits.eager and self._has_untold() and self.chance() < 0.7:
-            return self.move_zombie  # while what the second process has done is not known yet
         names, sums = self._rare if self.chance() < self.habits.rare_share else self._usual
         return self._actions[self.random.choices(names, cum_weights=sums)[0]]
-
-    def _has_untold(self) -> bool:
-        return any(life.process.reports.count for life in self.lives.values())
 
     def _all_actions(self) -> dict[str, Callable[[], Any]]:
         clients, mishaps = self.clients, self.mishaps
@@ -345,10 +355,13 @@ class Simulation:
                 self._bury(life, task)
             for asked in list(self.clients.clicks):
                 self.clients.send([(self.clients._call(asked), asked)])
-            self._settle_all()
-            self.clients.dismiss_all()
-            for name in self.names:
-                self._refresh_whole(name)
+            for _ in range(3):
+                self._settle_all()
+                self.clients.dismiss_all()
+                for name in self.names:
+                    self._refresh_whole(name)
+                if not self.clients.needing_person():
+                    break  # else it was noticed only now that a backend had forgotten something
             self.check()
             store = self.door.alive().store
             self.model.check_deletions()

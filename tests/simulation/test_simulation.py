@@ -21,19 +21,6 @@ def test_promises_hold_whatever_happens(seed: int) -> None:
     simulate(seed)
 
 
-HIT = {
-    19: "a command that waited on an unknown one, when marks were allowed again, was taken for applied",
-    107: "what waited on a row that the backend had forgotten was not seen any more",
-    202: "a command of which a part was done was given back, because the backend left before that was told",
-}
-"""Seeds that once broke a promise; a deliberate fault puts each mistake in again (`BUGS`), and its seed notices."""
-
-
-@pytest.mark.parametrize("seed", [pytest.param(seed, id=what) for seed, what in HIT.items()])
-def test_seeds_that_once_broke_a_promise(seed: int) -> None:
-    simulate(seed)
-
-
 def test_new_seeds_each_day() -> None:
     """Seeds that nobody has run before; the message of a fault says how to run it again."""
     seed = int(datetime.now(UTC).strftime("%y%m%d")) * 10_000
@@ -50,7 +37,7 @@ def test_a_simulation_is_the_same_each_time() -> None:
 
 
 def test_lives_are_rich_in_faults_and_ends() -> None:
-    lives = [simulate(seed) for seed in range(120, 140)]
+    lives = [simulate(seed) for seed in range(120, 132)]
     states = {asked.state for life in lives for asked in life.model.by_position.values()}
     assert {State.APPLIED, State.REFUSED, State.CONFLICT, State.WITHDRAWN} <= states
     faults: Counter[str] = Counter()
@@ -62,6 +49,8 @@ def test_lives_are_rich_in_faults_and_ends() -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_deliberate_fault_is_found(bug: Bug) -> None:
-    """By its hint, at once; or, when the product has moved on since, within its number of seeds."""
-    found = noticed(bug, bug.hint) or seeds_needed(bug)[1]
-    assert found, f"{bug.name} was not found in {bug.seeds} seeds"
+    """By its hint, at once; or, when the product has moved on since, within its number of seeds. Without it the same
+    life breaks no promise."""
+    seed = bug.hint if noticed(bug, bug.hint) else seeds_needed(bug)[0] - 1
+    assert seed >= 0, f"{bug.name} was not found in {bug.seeds} seeds"
+    simulate(seed, make=bug.life)
