@@ -38,6 +38,12 @@ def run(figures: Figures, workshop: Workshop) -> None:
         "has its parameters ready in memory; brique reads commands from its store, claims, sends, and reports them. "
         "`applied`: until the backend has the last one; `settled`: until brique's own copy and journal say so too."
     )
+    figures.note(
+        "The bare driver sends transactions of 1,000, each with a mark that is compared and set: `each`: a call for "
+        "each command, in order, as different commands need (PostgreSQL: in a pipeline); `executemany`: one statement "
+        "for all, in order; `unnest`, `copy`: as a set, in no order, which only commands that are all alike and about "
+        "different rows allow. `ratio_applied` is to the quickest of all, `ratio_applied_to_each` to the first."
+    )
     with workshop.scratch("replay") as folder:
         for kind in (Sqlite(folder), Postgres(folder)):
             try:
@@ -82,25 +88,42 @@ class Sqlite:
 
     def driver(self, count: int) -> dict[str, float]:
         """Seconds that the driver alone takes, by technique."""
-        changes = [(number, number, 0) for number in range(1, count + 1)]
-        with closing(apsw.Connection(str(self.file))) as db:
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute(f"CREATE TABLE IF NOT EXISTS {MARKER}(stream TEXT PRIMARY KEY, position INTEGER)")
-            db.execute(f"INSERT OR REPLACE INTO {MARKER} VALUES ('bare', 0)")
-            began = time.perf_counter()
-            for at in range(0, count, BATCH):
-                db.execute("BEGIN IMMEDIATE")
-                sql = "UPDATE item SET stock = ? WHERE code = ? AND stock IS ?"
-                db.executemany(sql, changes[at : at + BATCH])
-                move = f"UPDATE {MARKER} SET position = ? WHERE stream = 'bare' AND position = ?"
-                db.execute(move, (at + BATCH, at))
-                db.execute("COMMIT")
-            return {"executemany": time.perf_counter() - began}
+        found = {}
+        for name, send in (("each", _each_in_sqlite), ("executemany", _executemany_in_sqlite)):
+            self.fill(count)
+            changes = [(number, number, 0) for number in range(1, count + 1)]
+            with closing(apsw.Connection(str(self.file))) as db:
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute(f"CREATE TABLE IF NOT EXISTS {MARKER}(stream TEXT PRIMARY KEY, position INTEGER)")
+                db.execute(f"INSERT OR REPLACE INTO {MARKER} VALUES ('bare', 0)")
+                began = time.perf_counter()
+                for at in range(0, count, BATCH):
+                    db.execute("BEGIN IMMEDIATE")
+                    send(db, changes[at : at + BATCH])
+                    move = f"UPDATE {MARKER} SET position = ? WHERE stream = 'bare' AND position = ?"
+                    db.execute(move, (at + BATCH, at))
+                    assert db.changes() == 1
+                    db.execute("COMMIT")
+                found[name] = time.perf_counter() - began
+        return found
 
     def done(self, count: int) -> bool:
         with closing(apsw.Connection(str(self.file))) as db:
             db.set_busy_timeout(1000)
             return bool(db.execute("SELECT stock FROM item WHERE code = ?", (count,)).fetchall()[0][0])
+
+
+_IN_SQLITE = "UPDATE item SET stock = ? WHERE code = ? AND stock IS ?"
+
+
+def _each_in_sqlite(db: apsw.Connection, changes: list[tuple[int, int, int]]) -> None:
+    for change in changes:
+        db.execute(_IN_SQLITE, change)
+        assert db.changes() == 1  # whether the row was as its author saw it
+
+
+def _executemany_in_sqlite(db: apsw.Connection, changes: list[tuple[int, int, int]]) -> None:
+    db.executemany(_IN_SQLITE, changes)
 
 
 class Postgres:
@@ -117,6 +140,7 @@ class Postgres:
             self.port = listener.getsockname()[1]
         self.url = f"postgresql://test@127.0.0.1:{self.port}/postgres"
         self.process: subprocess.Popen[bytes] | None = None
+        self.opened = 0.0
 
     def _as(self) -> dict[str, Any]:
         if self.account is None:
@@ -155,7 +179,16 @@ class Postgres:
             preexec_fn=_die_with_parent,
             **self._as(),
         )
+        until(self._listens, 60, "PostgreSQL's port to open", pause=0.001)
+        self.opened = time.perf_counter()
         until(self._answers, 60, "PostgreSQL to answer")
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def _answers(self) -> bool:
         try:
@@ -179,7 +212,7 @@ class Postgres:
 
     def driver(self, count: int) -> dict[str, float]:
         found = {}
-        for name, send in (("executemany", _executemany), ("unnest", _unnest), ("copy", _copy)):
+        for name, send in (("each", _each), ("executemany", _executemany), ("unnest", _unnest), ("copy", _copy)):
             self.fill(count)
             changes = [(number, number, 0) for number in range(1, count + 1)]
             with psycopg.connect(self.url, autocommit=True) as db:
@@ -200,8 +233,17 @@ class Postgres:
             return bool(row and row[0])
 
 
+_IN_POSTGRESQL = "UPDATE item SET stock = %s WHERE code = %s AND stock IS NOT DISTINCT FROM %s"
+
+
+def _each(cursor: psycopg.Cursor[Any], changes: list[tuple[int, int, int]]) -> None:
+    with cursor.connection.pipeline():
+        for change in changes:
+            cursor.execute(_IN_POSTGRESQL, change, prepare=True)
+
+
 def _executemany(cursor: psycopg.Cursor[Any], changes: list[tuple[int, int, int]]) -> None:
-    cursor.executemany("UPDATE item SET stock = %s WHERE code = %s AND stock IS NOT DISTINCT FROM %s", changes)
+    cursor.executemany(_IN_POSTGRESQL, changes)
 
 
 def _unnest(cursor: psycopg.Cursor[Any], changes: list[tuple[int, int, int]]) -> None:
@@ -248,9 +290,9 @@ def _rounds(figures: Figures, kind: Sqlite | Postgres, folder: Path, count: int,
     for name in ("applied", "settled"):
         ratios = [mine / theirs for mine, theirs in zip(ours[name], best, strict=True)]
         figures.add(f"{kind.name}.ratio_{name}", statistics.median(ratios), "x")
-    if len(bare) > 1:
-        ratios = [mine / theirs for mine, theirs in zip(ours["applied"], bare["executemany"], strict=True)]
-        figures.add(f"{kind.name}.ratio_applied_to_executemany", statistics.median(ratios), "x")
+    for way in ("each", "executemany") if len(bare) > 1 else ():
+        ratios = [mine / theirs for mine, theirs in zip(ours["applied"], bare[way], strict=True)]
+        figures.add(f"{kind.name}.ratio_applied_to_{way}", statistics.median(ratios), "x")
     figures.add(f"{kind.name}.rounds", rounds, "rounds")
 
 
@@ -366,9 +408,9 @@ def _first(figures: Figures, folder: Path, rounds: int) -> None:
 
 
 def _opened_to_applied(kind: Postgres, number: int) -> float:
-    """Start the server; seconds from its first accepted query until the row of command `number` is there."""
+    """Start the server; seconds from the opening of its port until the row of command `number` is there."""
     kind.start()
-    opened = time.perf_counter()
+    opened = kind.opened
     with psycopg.connect(kind.url, autocommit=True) as db:
         while True:
             row = db.execute("SELECT stock FROM item WHERE code = %s", (number,)).fetchone()
