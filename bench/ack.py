@@ -17,7 +17,7 @@ from bench.figures import Figures
 from bench.peers import servers
 from bench.peers.load import Load
 
-BRIQUE = ("journal", "threads", "engine", "socket", "http")
+BRIQUE = ("journal", "threads", "engine", "socket", "http", "socket_applied", "http_applied")
 PEERS = {
     "uwsgi": "uwsgi_spooler",
     "postgresql": "raw_postgresql",
@@ -32,8 +32,9 @@ _NOTES = (
     "every other one in reverse order; rates are medians, ratios the medians of the ratios of each round.",
     "journal: the spool with its group commit, in process, its writers coroutines of one loop. threads: the same with "
     "a thread for each writer. engine: coroutines again, and the command is shown over the copy before the answer. "
-    "socket: the engine's process, asked through its socket, while a backend takes in what is kept. http: POST to the "
-    "API of a whole brique, by wrk, likewise.",
+    "socket: the engine's process, asked through its socket. http: POST to the API of a whole brique, by wrk. In these "
+    "two the backend is held by somebody, as no worker of the peers runs either; in ..._applied it takes in, exactly "
+    "once, what is kept, at the same time and on the same two cores.",
     "The peers' writers are what their clients are made for: threads, and coroutines for JetStream. Each is compared "
     "with our writers in coroutines (ack64_vs_...) and in threads (threads64_vs_...).",
     "uWSGI's spooler does not flush: what it acknowledges is lost when the power fails. All others flush: PostgreSQL, "

@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ import apsw
 
 from bench.peers.load import PAYLOAD, Load, arguments, tasks, threads
 from bench.site import TOKEN, Site
+from brique.app.roles import open_accounts
 from brique.app.writer import Writer
 from brique.backends import open_backend
 from brique.channel import AsyncChannel
 from brique.clock import SystemClock, stamp
 from brique.commands import Give, Ledger
 from brique.schema import Change, Command, encode_command, infer
+from brique.settings import Settings
 from brique.spool import Committer, Entry, SqliteSpool
 from brique.store import Store
 
 _clock = SystemClock()
 _numbers = itertools.count(1)
+_AUTHOR = "awa"
 
 
 def journal(folder: Path, writers: int, seconds: float) -> Load:
@@ -57,7 +61,7 @@ def _source(folder: Path) -> Path:
 def _command() -> Command:
     name = f"R{next(_numbers):09d}"
     change = Change("note", f"new-{name}", None, {"text": PAYLOAD})
-    return Command(name, "create", "awa", "write", stamp(_clock.now()), "shop", (change,), digest=name)
+    return Command(name, "create", _AUTHOR, "write", stamp(_clock.now()), "shop", (change,), digest=name)
 
 
 def engine(folder: Path, writers: int, seconds: float) -> Load:
@@ -76,31 +80,43 @@ def engine(folder: Path, writers: int, seconds: float) -> Load:
             writer.stop()
 
 
-def _on_site(folder: Path, work: Callable[[Site], Load]) -> Load:
-    data = folder / "data"
-    with Site(["up", str(_source(folder)), "--data", str(data)], data, settings={"BRIQUE_SETTLE_WAIT_MS": "0"}) as site:
+def _on_site(folder: Path, work: Callable[[Site], Load], *, applied: bool) -> Load:
+    """`work` on a whole brique. `applied`: its backend takes in what is kept meanwhile; else somebody holds it, as the
+    workers of the peers do not run either."""
+    data, source = folder / "data", _source(folder)
+    settings = {"BRIQUE_SETTLE_WAIT_MS": "0"}
+    with (
+        Site(["up", str(source), "--data", str(data), "--marker"], data, settings=settings) as site,
+        closing(open_accounts(Settings(data=data))) as accounts,
+    ):
         site.wait_ready()
         site.wait_loaded()
-        return work(site)
+        accounts.create_user(_AUTHOR, "a long password of the bench", "write")  # it is looked at before sending
+        with closing(apsw.Connection(str(source))) as holder:
+            if not applied:
+                holder.set_busy_timeout(10_000)
+                holder.execute("BEGIN EXCLUSIVE")
+            return work(site)
 
 
-def over_socket(folder: Path, writers: int, seconds: float) -> Load:
+async def _give(channel: AsyncChannel) -> None:
+    await channel.acall("give", {"command": encode_command(_command()), "token": "", "wait_ms": 0})
+
+
+def over_socket(folder: Path, writers: int, seconds: float, *, applied: bool = False) -> Load:
     """The engine as a process of its own."""
-
-    async def give(channel: AsyncChannel) -> None:
-        await channel.acall("give", {"command": encode_command(_command()), "token": "", "wait_ms": 0})
 
     async def run(site: Site) -> Load:
         channel = AsyncChannel(site.data / "engine.sock")
         try:
-            return await tasks(lambda _: give(channel), writers, seconds)
+            return await tasks(lambda _: _give(channel), writers, seconds)
         finally:
             await channel.aclose()
 
-    return _on_site(folder, lambda site: asyncio.run(run(site)))
+    return _on_site(folder, lambda site: asyncio.run(run(site)), applied=applied)
 
 
-def over_http(folder: Path, writers: int, seconds: float) -> Load:
+def over_http(folder: Path, writers: int, seconds: float, *, applied: bool = False) -> Load:
     """A whole brique, asked by wrk."""
 
     def run(site: Site) -> Load:
@@ -114,7 +130,7 @@ def over_http(folder: Path, writers: int, seconds: float) -> Load:
             raise SystemExit(f"wrk said:\n{said}")
         return Load(int(found[1]), float(found[5]), float(found[3]), float(found[4]))
 
-    return _on_site(folder, run)
+    return _on_site(folder, run, applied=applied)
 
 
 _LUA = """
@@ -135,6 +151,8 @@ LEVELS: dict[str, Any] = {
     "engine": engine,
     "socket": over_socket,
     "http": over_http,
+    "socket_applied": partial(over_socket, applied=True),
+    "http_applied": partial(over_http, applied=True),
 }
 
 
