@@ -111,7 +111,7 @@ class BackendProcess:
         self.notes = FileNotes(settings.data / f"replay-{name}.db")
         self.reports: Reporting | AtOnce = Reporting(self._tell, name=name) if beside else AtOnce(self._tell)
         self.ahead_reader = Reader(settings.data / "store.db", declared.specs)
-        self.ahead = Ahead(self._window, name=name)
+        self.ahead = Ahead(self._window, self._claimed, name=name)
         self._is_begun = False
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -334,19 +334,25 @@ class BackendProcess:
                 self.release(left, "", for_good=False)
 
     def _window(self, after: int) -> Window:
-        """The next window; claimed when it is full, so that there is a backlog. In the thread that looks ahead."""
+        """The next window, in the thread that reads ahead."""
+        waiting = list(itertools.starmap(Waiting, self.ahead_reader.to_send(self.name, self._window_size(), after)))
+        return Window(waiting, {}, waiting[-1].position if waiting else 0)
+
+    def _window_size(self) -> int:
         assert self.replay is not None
-        marked = self.replay.rung is Rung.WATERMARK
-        size = self.settings.replay_batch_max * (WINDOW if marked else 1)
-        waiting = list(itertools.starmap(Waiting, self.ahead_reader.to_send(self.name, size, after)))
-        last = waiting[-1].position if waiting else 0
-        if not marked or len(waiting) < size:
-            return Window(waiting, {}, last)
-        answer = self.channel.call("claim", {"positions": [item.position for item in waiting], "for_good": False})
-        claimed = Claimed.from_payload(answer).states
-        if len(claimed) < len(waiting):
-            waiting = [item for item in waiting if item.position in claimed]
-        return Window(waiting, claimed, last)
+        return self.settings.replay_batch_max * (WINDOW if self.replay.rung is Rung.WATERMARK else 1)
+
+    def _claimed(self, window: Window) -> Window:
+        """`window`, claimed when it is full, so that there is a backlog, and a mark tells what has arrived. In the
+        thread that claims ahead."""
+        assert self.replay is not None
+        if self.replay.rung is not Rung.WATERMARK or len(window.waiting) < self._window_size():
+            return window
+        positions = [item.position for item in window.waiting]
+        claimed = Claimed.from_payload(self.channel.call("claim", {"positions": positions, "for_good": False})).states
+        if len(claimed) < len(positions):
+            return Window([item for item in window.waiting if item.position in claimed], claimed, window.last)
+        return Window(window.waiting, claimed, window.last)
 
     def _failed(self, fault: BriqueError, **fields: Any) -> None:
         changed = self.breaker.failed(fault.message)

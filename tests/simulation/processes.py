@@ -425,7 +425,7 @@ class SimProcess(BackendProcess):
         )
         self.reports = _Reports(self._tell, door.faults, prompt)  # type: ignore[assignment]
         self.refreshing.refresher._loads = _AtOnce()  # type: ignore[assignment]
-        self.ahead._thread = _AtOnce()  # type: ignore[assignment]
+        self.ahead._thread = self.ahead._claiming = _AtOnce()  # type: ignore[assignment]
         self._saying = _Turnstile(give_way)  # type: ignore[assignment]
         self._stopped = self.refreshing._stopped = _Stopped(door.clock)  # type: ignore[assignment]
 
