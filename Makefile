@@ -1,8 +1,9 @@
 # demo: see it work. test: all tests. check: style, types, structure, words. bench: figures (NAME=..., QUICK=1).
 # simulate: lives full of faults, from seeds (SECONDS=60, ARGS=--accumulate, ARGS='--seed 17', ARGS=--bugs).
+# properties: random views over random data, what is kept against what is right (SEEDS=2000, ARGS=--bugs).
 # crash: kill and freeze databases and brique for real (CYCLES=170, BACKENDS=postgresql,sqlite).
 # Each of them sets up what it needs first.
-.PHONY: demo test check docs bench crash simulate lock clean
+.PHONY: demo test check docs bench crash simulate properties lock clean
 .DEFAULT_GOAL := demo
 
 demo:
@@ -30,6 +31,10 @@ bench:
 
 crash: # kill, freeze and cut everything for real (CYCLES=170, BACKENDS=mariadb,sqlite)
 	@$(MAKE) --no-print-directory bench NAME=crash
+
+properties:
+	@scripts/setup.sh dev
+	@.venv/bin/python -m tests.views.properties --seeds $(or $(SEEDS),2000) --workers $(shell nproc) $(ARGS)
 
 SECONDS ?= 60
 simulate:

@@ -7,23 +7,25 @@ from brique.store.bulletin import ChangesForgotten, LoggedChange
 from brique.store.changes import RowChange
 from brique.store.commands import StoredCommand
 from brique.store.db import (
-    KEY,
+    KEY_COLUMN,
     PENDING_COLUMN,
-    WHOLE,
     Asked,
     Attachment,
     Classes,
+    Condition,
     Db,
     Forgetful,
     Groups,
     Known,
     Letters,
-    ReadDependency,
+    Question,
+    Read,
     Record,
     Recorder,
     Rows,
-    Scheme,
+    Sort,
     WriteDb,
+    compare_key,
     row_json,
     seconds_of,
     spec_of,
@@ -31,7 +33,7 @@ from brique.store.db import (
 from brique.store.deeds import Deed
 from brique.store.diff import Diff, diff
 from brique.store.labels import label_of
-from brique.store.layout import search_columns, sortable
+from brique.store.layout import collated, search_columns, sortable
 from brique.store.load import Load
 from brique.store.outbox import Beside, Group
 from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
@@ -46,18 +48,18 @@ from brique.store.transaction import Tx
 from brique.store.writer import Store
 
 __all__ = [
-    "KEY",
+    "KEY_COLUMN",
     "OPS",
     "OUTBOX",
     "PENDING_COLUMN",
     "STATUS",
-    "WHOLE",
     "Asked",
     "Attachment",
     "BackendState",
     "Beside",
     "ChangesForgotten",
     "Classes",
+    "Condition",
     "Db",
     "Deed",
     "Dependency",
@@ -74,7 +76,8 @@ __all__ = [
     "LoggedChange",
     "Op",
     "Pulse",
-    "ReadDependency",
+    "Question",
+    "Read",
     "Reader",
     "Record",
     "Recorder",
@@ -82,7 +85,7 @@ __all__ = [
     "Representations",
     "RowChange",
     "Rows",
-    "Scheme",
+    "Sort",
     "Span",
     "StageWriter",
     "Staged",
@@ -92,6 +95,8 @@ __all__ = [
     "TableState",
     "Tx",
     "WriteDb",
+    "collated",
+    "compare_key",
     "count_in",
     "diff",
     "label_of",

@@ -16,7 +16,7 @@ import msgspec
 
 from brique.schema import Column, Kind, TableSpec
 
-FORMAT = 3
+FORMAT = 4
 """Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
 _ROWS = 2
 """Number of the layout of copies: another one means loading anew."""
@@ -37,6 +37,27 @@ _FRESH_2 = """
 INSERT INTO fresh(table_name, seq, keys) SELECT table_name, seq, json_group_array(key) FROM fresh_2 GROUP BY 1, 2;
 DROP TABLE fresh_2;
 """
+_KEPT = """
+CREATE TABLE representation(
+  name TEXT, arguments TEXT, etag TEXT NOT NULL, body_id INTEGER NOT NULL, content_type TEXT NOT NULL DEFAULT '',
+  position INTEGER NOT NULL, dependencies BLOB, last_good INTEGER NOT NULL DEFAULT 1, error TEXT NOT NULL DEFAULT '',
+  user TEXT NOT NULL DEFAULT '', since TEXT NOT NULL DEFAULT '', until TEXT, made_at TEXT NOT NULL,
+  used_at TEXT NOT NULL, size INTEGER NOT NULL, PRIMARY KEY(name, arguments)
+) WITHOUT ROWID;
+CREATE TABLE body(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TRIGGER body_goes AFTER DELETE ON representation BEGIN DELETE FROM body WHERE id = old.body_id; END;
+CREATE INDEX representation_used ON representation(used_at, size);
+CREATE INDEX representation_until ON representation(until) WHERE until IS NOT NULL;
+CREATE TABLE dependency(
+  table_name TEXT, scheme TEXT, value BLOB, name TEXT, arguments TEXT,
+  PRIMARY KEY(table_name, scheme, value, name, arguments)
+) WITHOUT ROWID;
+CREATE INDEX dependency_of ON dependency(name, arguments);
+CREATE TABLE pattern(id INTEGER PRIMARY KEY, name TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE cell(id BLOB PRIMARY KEY, table_name TEXT NOT NULL, question BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE cell_total(id BLOB, part BLOB, rows INTEGER NOT NULL, numbers INTEGER NOT NULL, total NOT NULL,
+  PRIMARY KEY(id, part)) WITHOUT ROWID;
+"""
 UPGRADES = {
     1: """
 ALTER TABLE command ADD COLUMN tables TEXT NOT NULL DEFAULT '';
@@ -48,6 +69,7 @@ ALTER TABLE fresh RENAME TO fresh_2;
 """
     + _FRESH
     + _FRESH_2,
+    3: "DROP TABLE representation; DROP TABLE dependency;" + _KEPT,
 }
 """What makes the next layout of each older one."""
 
@@ -93,22 +115,10 @@ CREATE INDEX overlay_position ON overlay(position);
 CREATE INDEX overlay_settled ON overlay(table_name, settled_seq) WHERE settled_seq IS NOT NULL;
 CREATE TABLE shadow(table_name TEXT, key TEXT, base BLOB, PRIMARY KEY(table_name, key)) WITHOUT ROWID;
 CREATE TABLE renamed(table_name TEXT, old TEXT, key TEXT NOT NULL, PRIMARY KEY(table_name, old)) WITHOUT ROWID;
-CREATE TABLE representation(
-  name TEXT, arguments TEXT, etag TEXT NOT NULL, body BLOB NOT NULL, content_type TEXT NOT NULL DEFAULT '',
-  position INTEGER NOT NULL, dependencies BLOB, last_good INTEGER NOT NULL DEFAULT 1, error TEXT NOT NULL DEFAULT '',
-  user TEXT NOT NULL DEFAULT '', until TEXT, made_at TEXT NOT NULL, used_at TEXT NOT NULL, size INTEGER NOT NULL,
-  PRIMARY KEY(name, arguments)
-) WITHOUT ROWID;
-CREATE INDEX representation_used ON representation(used_at, size);
-CREATE INDEX representation_until ON representation(until) WHERE until IS NOT NULL;
-CREATE TABLE dependency(
-  table_name TEXT, scheme TEXT, value BLOB, name TEXT, arguments TEXT,
-  PRIMARY KEY(table_name, scheme, value, name, arguments)
-) WITHOUT ROWID;
-CREATE INDEX dependency_of ON dependency(name, arguments);
 """
     + _DEEDS
     + _FRESH
+    + _KEPT
 )
 
 

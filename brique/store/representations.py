@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import apsw
+import msgspec
 
 _Value = bytes
-_FIELDS = "name, arguments, etag, body, content_type, position, dependencies, last_good, error, user, until, made_at"
+_OF_IDENTITIES = (
+    "SELECT r.arguments FROM json_each(?) j CROSS JOIN representation r "
+    "WHERE r.name = ? AND r.arguments >= j.value AND r.arguments < j.value || ' '"
+)
+_FIELDS = "name, arguments, etag, content_type, position, dependencies, last_good, error, user, until, made_at, since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +22,8 @@ class Representation:
     """Bytes for one name and arguments. `position`: the store position they were made at.
 
     `last_good` false: the view failed since (`error`), the body is the last good one. `until`: a UTC stamp after which
-    it counts as absent. `user`: whose it is, when the view asked. `dependencies`: the views room's own notes.
+    it counts as absent, `since` one before which it does. `user`: whose it is, when the view asked. `dependencies`: the
+    views room's own notes; None when it is absent, its last good bytes apart.
     """
 
     name: str
@@ -32,6 +38,7 @@ class Representation:
     error: str = ""
     user: str = ""
     until: str | None = None
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +61,15 @@ class Representations:
 
     def get(self, name: str, arguments: str) -> Representation | None:
         record = self._run(
-            f"SELECT {_FIELDS} FROM representation WHERE name = ? AND arguments = ?",  # noqa: S608
+            f"SELECT {_FIELDS}, body FROM representation r JOIN body b ON b.id = r.body_id "  # noqa: S608
+            "WHERE name = ? AND arguments = ?",
             (name, arguments),
         ).fetchone()
         if record is None:
             return None
-        name, arguments, etag, body, content_type, position, dependencies, good, error, user, until, made_at = record
+        name, arguments, etag, content_type, position, notes, good, error, user, until, made_at, since, body = record
         return Representation(
-            name, arguments, etag, body, position, made_at, content_type, dependencies, bool(good), error, user, until
+            name, arguments, etag, body, position, made_at, content_type, notes, bool(good), error, user, until, since
         )
 
     def etag(self, name: str, arguments: str) -> str | None:
@@ -77,30 +85,30 @@ class Representations:
 
     def put(self, made: Representation, dependencies: Iterable[Dependency] | None = None) -> None:
         """Keep `made` in place of what was there; `dependencies`, when given, replace the old ones."""
+        found = self._run(
+            "SELECT body_id FROM representation WHERE name = ? AND arguments = ?", (made.name, made.arguments)
+        ).fetchone()
+        if found is None:
+            self._run("INSERT INTO body(body) VALUES (?)", (made.body,))
+            body_id = self._connection.last_insert_rowid()
+        else:
+            body_id = found[0]
+            self._run("UPDATE body SET body = ? WHERE id = ?", (made.body, body_id))
+        size = len(made.body) + len(made.dependencies or b"") + len(made.arguments) + 100
         self._run(
-            f"INSERT INTO representation({_FIELDS}, used_at, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
-            "ON CONFLICT DO UPDATE SET etag = excluded.etag, body = excluded.body, "
+            f"INSERT INTO representation({_FIELDS}, used_at, size, body_id) "  # noqa: S608
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET etag = excluded.etag, "
             "content_type = excluded.content_type, position = excluded.position, "
             "dependencies = excluded.dependencies, last_good = excluded.last_good, error = excluded.error, "
-            "user = excluded.user, until = excluded.until, made_at = excluded.made_at, used_at = excluded.used_at, "
-            "size = excluded.size",
+            "user = excluded.user, until = excluded.until, made_at = excluded.made_at, since = excluded.since, "
+            "used_at = excluded.used_at, size = excluded.size",
             (
-                made.name,
-                made.arguments,
-                made.etag,
-                made.body,
-                made.content_type,
-                made.position,
-                made.dependencies,
-                int(made.last_good),
-                made.error,
-                made.user,
-                made.until,
-                made.made_at,
-                made.made_at,
-                len(made.body) + len(made.dependencies or b"") + len(made.arguments) + 100,
+                made.name, made.arguments, made.etag, made.content_type, made.position, made.dependencies,
+                int(made.last_good), made.error, made.user, made.until, made.made_at, made.since, made.made_at, size,
+                body_id,
             ),
-        )
+        )  # fmt: skip
         if dependencies is not None:
             self.depend(made.name, made.arguments, dependencies)
 
@@ -127,9 +135,10 @@ class Representations:
 
     def drop_many(self, pairs: Sequence[tuple[str, str]]) -> int:
         """Forget many; how many were there."""
-        before = self._connection.total_changes()
-        self._connection.executemany("DELETE FROM representation WHERE name = ? AND arguments = ?", pairs)
-        gone = self._connection.total_changes() - before
+        gone = 0
+        for pair in pairs:
+            self._run("DELETE FROM representation WHERE name = ? AND arguments = ?", pair)
+            gone += self._connection.changes()
         self._connection.executemany("DELETE FROM dependency WHERE name = ? AND arguments = ?", pairs)
         return gone
 
@@ -149,6 +158,7 @@ class Representations:
         pairs = [(name,) for name in names]
         self._connection.executemany("DELETE FROM representation WHERE name = ?", pairs)
         self._connection.executemany("DELETE FROM dependency WHERE name = ?", pairs)
+        self._connection.executemany("DELETE FROM pattern WHERE name = ?", pairs)
 
     def drop_expired(self, now: str, limit: int = 1000) -> list[tuple[str, str]]:
         """Forget up to `limit` whose `until` has passed; which they were."""
@@ -229,6 +239,54 @@ class Representations:
             "UPDATE representation SET dependencies = NULL WHERE name = ? AND arguments = ?", pairs
         )
         self._connection.executemany("DELETE FROM dependency WHERE name = ? AND arguments = ?", pairs)
+
+    def let_go_set(self, name: str, identities: Sequence[str] | None = None) -> None:
+        """Mark as absent all of `name`, or those with these arguments for any user: one statement however many."""
+        which, bound = "name = ?", [name]
+        if identities is not None:
+            which += f" AND arguments IN ({_OF_IDENTITIES})"
+            bound += [msgspec.json.encode(identities).decode(), name]
+        self._run(f"DELETE FROM dependency WHERE {which}", bound)  # noqa: S608
+        self._run(f"UPDATE representation SET dependencies = NULL WHERE {which} AND dependencies IS NOT NULL", bound)  # noqa: S608
+
+    def let_go_dependents(self, table: str, scheme: str, value: _Value) -> None:
+        """Mark as absent all that depend on this value: one statement however many there are."""
+        self._run(
+            "UPDATE representation SET dependencies = NULL WHERE (name, arguments) IN "
+            "(SELECT name, arguments FROM dependency WHERE table_name = ? AND scheme = ? AND value = ?)",
+            (table, scheme, value),
+        )
+
+    def ready(self, name: str, arguments: str) -> list[tuple[str, _Value]]:
+        """(arguments, dependencies) of what is not absent: of these arguments, for any user."""
+        found = self._run(
+            "SELECT arguments, dependencies FROM representation "
+            "WHERE name = ? AND arguments >= ? AND arguments < ? AND dependencies IS NOT NULL",
+            (name, arguments, arguments + " "),  # the user, if any, follows after a character below the blank
+        )
+        return found.fetchall()  # type: ignore[no-any-return]  # SQLite's values have no static type
+
+    def ready_of(self, name: str, limit: int) -> list[tuple[str, _Value]]:
+        """(arguments, dependencies) of at most `limit` of a name that are not absent."""
+        found = self._run(
+            "SELECT arguments, dependencies FROM representation WHERE name = ? AND dependencies IS NOT NULL LIMIT ?",
+            (name, limit),
+        )
+        return found.fetchall()  # type: ignore[no-any-return]  # likewise
+
+    def dependencies(self, name: str, arguments: str) -> _Value | None:
+        """The notes of one that is not absent."""
+        found = self._run(
+            "SELECT dependencies FROM representation WHERE name = ? AND arguments = ?", (name, arguments)
+        ).fetchone()
+        return found[0] if found else None
+
+    def patterns(self) -> list[tuple[int, _Value]]:
+        """What was learned of the dependencies of whole views: (number, the views room's own words)."""
+        return self._run("SELECT id, body FROM pattern ORDER BY id").fetchall()  # type: ignore[no-any-return]  # likewise
+
+    def put_pattern(self, number: int, name: str, body: _Value) -> None:
+        self._run("INSERT OR REPLACE INTO pattern(id, name, body) VALUES (?, ?, ?)", (number, name, body))
 
     def hold_until(self, name: str, arguments: str, until: str) -> None:
         """Count one as absent from the UTC stamp `until` on."""

@@ -378,7 +378,7 @@ class Tx:
             noted, self.reloaded, counters = kept
             folding.go_back_to(noted)
             self._table.counted = counted
-            self._store.set_counters(counters)
+            self._store.set_counters(counters, undone=True)
             self.spoiled = False
             raise
         self._run("RELEASE attempt")

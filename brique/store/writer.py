@@ -54,6 +54,8 @@ class Store:
         self._listeners: list[Listener] = []
         self._tables: dict[str, Rows] = {}
         self._open: Tx | None = None
+        self.undone = 0
+        """How often something was rolled back: what listeners remember may be ahead of the file then."""
         self._checkpointer: apsw.Connection | None = None
         self._checkpoint_lock = threading.Lock()
         try:
@@ -155,8 +157,7 @@ class Store:
             run(f"DROP TABLE IF EXISTS {Layout(spec, old).table}")
             run(f"DROP TABLE IF EXISTS {Layout(spec, old).search}")
             run("DELETE FROM change WHERE table_name = ?", (spec.name,))
-            run("DELETE FROM representation")
-            run("DELETE FROM dependency")
+            tx.representations.drop_all()
         self.build(layout)
         run(
             "INSERT INTO table_state(table_name, generation, shape) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -204,7 +205,7 @@ class Store:
             except BaseException:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
-                self.set_counters(counters)
+                self.set_counters(counters, undone=True)
                 self._tables = tables
                 raise
         except _NO_ROOM as fault:
@@ -366,7 +367,8 @@ class Store:
     def counters(self) -> tuple[int, int, int, int]:
         return self._seq, self._settlement, self._settlement_kept, self._log_floor
 
-    def set_counters(self, counters: tuple[int, int, int, int]) -> None:
+    def set_counters(self, counters: tuple[int, int, int, int], *, undone: bool = False) -> None:
+        self.undone += undone
         self._seq, self._settlement, self._settlement_kept, self._log_floor = counters
 
     def trim_changes(self, _tx: Tx) -> None:

@@ -96,6 +96,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "open" and not _reads_data(arguments):
         return
+    if event == "os.listdir" and _importing():
+        return
     view, _running.view = _running.view, ""  # what is said below must not be watched itself
     try:
         shown = repr(arguments[0])[:200] if arguments and not event.startswith("socket.") else repr(arguments[1:])[:200]

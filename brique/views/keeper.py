@@ -10,20 +10,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from brique.clock import stamp, unstamp
 from brique.schema import TableSpec
 from brique.store import ChangesForgotten, Representations, RowChange, Store, Tx
 from brique.store import Dependency as KeptDependency
 from brique.store import Representation as Kept
-from brique.views.notes import Bits, Note, Notes, pack, unpack
+from brique.views.letting_go import Dropped, LettingGo
+from brique.views.notes import Bits, Changed, entries, pack
 from brique.views.offer import Offer, offer_from
-from brique.views.touched import Touched, touched
+from brique.views.pattern import Given
+from brique.views.patterns import Patterns
+from brique.views.touched import NoteIndex, crowded
 from brique.views.view import View, fingerprint
 
 BYTES_MAX = 512 * 1024**2
 _CHANGES_CHECKED_MAX = 5_000
-_MASKS_CHECKED_MAX = 2_000
-_QUESTIONS_MAX = 20_000
+_CHANGES_MAX = 5_000  # of one table in one transaction; beyond, all that read it is let go of
 _LOOKS = 64  # the room taken is added up each time that a 64th of it has been written
 _POSITION = "views_position"
 
@@ -38,6 +42,10 @@ class Keeper:
         self._bits = Bits(store.specs)
         self._views = {kept_name(view, store.specs, release): view for view in views.values()}
         self._schemes: dict[str, set[str]] = {}
+        self._undone = -1
+        self.patterns = Patterns(self._views, store.specs, self._bits)
+        self.dropped = Dropped()
+        """What the last transaction with changes has let go of."""
         self._bytes_more = 0
         self._bytes_max = bytes_max
         self._sort_out()
@@ -52,6 +60,18 @@ class Keeper:
             else:
                 unknown = set(tx.representations.names()) - set(self._views)
                 tx.representations.drop_all(sorted(unknown))
+            self._in_step(tx.representations)
+
+    def _in_step(self, kept: Representations) -> None:
+        """Read anew what was learned, when something was rolled back since: memory may be ahead of the file."""
+        if self._undone == self._store.undone:
+            return
+        self._undone = self._store.undone
+        self._schemes.clear()
+        self.patterns = Patterns(self._views, self._store.specs, self._bits)
+        gone = self.patterns.load(kept.patterns())
+        if gone:
+            kept.drop_all(gone)
 
     # changes
 
@@ -59,15 +79,27 @@ class Keeper:
         """Let go of all that these changes touch. Called by the store, inside the transaction."""
         tx.set_meta(_POSITION, self._store.reader.seq())
         kept = tx.representations
-        found = touched(changes, lambda table: self._in_use(kept, table), self._bits, frozenset(tx.reloaded))
-        for table in found.reloaded:
-            self._let_go(kept, kept.depending_on_table(table))
-        crowded = _crowded(found)
-        for table in crowded:
-            self._let_go(kept, kept.depending_on_table(table))
-        for (table, scheme), questions in found.questions.items():
-            if table not in crowded:
-                self._touch(kept, table, scheme, questions)
+        self._in_step(kept)
+        work = LettingGo(
+            kept,
+            self._store.connection.execute,
+            self.patterns,
+            self._store.specs,
+            self._views,
+            lambda table: list(self._in_use(kept, table)),
+        )
+        made_ready = [
+            Changed(change, self._bits)
+            for change in changes
+            if self._bits.knows(change.table) and change.table not in tx.reloaded
+        ]
+        many = crowded(made_ready, _CHANGES_MAX)
+        for table in {*tx.reloaded, *many}:
+            work.whole(table)
+        work.look([change for change in made_ready if change.table not in many])
+        self.dropped = work.finish()
+        for pair in self.dropped.aged:
+            self._age(kept, pair)
 
     def _in_use(self, kept: Representations, table: str) -> set[str]:
         """Schemes in use on `table`; may name some that are not any more, never lacks one."""
@@ -75,41 +107,9 @@ class Keeper:
             self._schemes[table] = set(kept.schemes(table))
         return self._schemes[table]
 
-    def _touch(self, kept: Representations, table: str, scheme: str, questions: Mapping[bytes, int]) -> None:
-        for value, bits in questions.items():
-            if not bits:
-                continue
-            pairs = kept.depending(table, scheme, [value])
-            if len(pairs) <= _MASKS_CHECKED_MAX:
-                pairs = [pair for pair in pairs if self._meets(kept, pair, Note(table, scheme, value, bits))]
-            if scheme:
-                self._let_go(kept, pairs)
-                continue
-            patient = [pair for pair in pairs if self._fresh(pair) is not None]
-            self._let_go(kept, [pair for pair in pairs if self._fresh(pair) is None])
-            for pair in patient:
-                self._age(kept, pair)
-
-    def _meets(self, kept: Representations, pair: tuple[str, str], change: Note) -> bool:
-        """Whether the mask of that dependency meets the change's bits."""
-        held = kept.get(*pair)
-        if held is None or held.dependencies is None:
-            return False
-        return any(
-            note.table == change.table
-            and note.scheme == change.scheme
-            and note.value == change.value
-            and note.mask & change.mask
-            for note in unpack(held.dependencies).notes
-        )
-
     def _fresh(self, pair: tuple[str, str]) -> float | None:
         view = self._views.get(pair[0])
         return None if view is None else view.fresh_seconds
-
-    def _let_go(self, kept: Representations, pairs: Sequence[tuple[str, str]]) -> None:
-        if pairs:
-            kept.let_go(pairs)
 
     def _age(self, kept: Representations, pair: tuple[str, str]) -> None:
         """A whole table has changed under a view that may be some seconds behind: it holds until then, not longer."""
@@ -133,6 +133,7 @@ class Keeper:
         if view is None:
             return False
         kept = tx.representations
+        self._in_step(kept)
         kept.touch(offer.used, offer.made_at)
         if offer.error:
             held = kept.get(offer.view, offer.arguments)
@@ -142,6 +143,18 @@ class Keeper:
         late = self._late(tx, offer, view)
         if late is None:
             return False
+        self._put(kept, offer, view, late)
+        self._make_room(kept, len(offer.body))
+        return True
+
+    def _put(self, kept: Representations, offer: Offer, view: View, end: str) -> None:
+        """Keep it with what it depends on, and learn from that."""
+        identity, _, _ = offer.arguments.partition("\x1f")
+        given = Given(view, msgspec.json.decode(identity), self._store.specs)
+        self.patterns.note_seen(offer.view, given, identity)
+        notes, learned = self.patterns.learn(offer.view, given, offer.notes, identity)
+        for pattern in learned:
+            kept.put_pattern(pattern.number, pattern.name, msgspec.msgpack.encode(pattern))
         made = Kept(
             name=offer.view,
             arguments=offer.arguments,
@@ -150,15 +163,17 @@ class Keeper:
             position=offer.position,
             made_at=offer.made_at,
             content_type="application/json",
-            dependencies=pack(Notes(offer.notes, offer.since)),
+            dependencies=pack(notes),
             user=offer.user,
-            until=min((end for end in (offer.until, late) if end), default=None),
+            since=offer.since,
+            until=min((until for until in (offer.until, end) if until), default=None),
         )
-        kept.put(made, [KeptDependency(n.table, n.scheme, n.value, offer.view, offer.arguments) for n in offer.notes])
-        for note in offer.notes:
-            self._in_use(kept, note.table).add(note.scheme)
-        self._make_room(kept, len(offer.body))
-        return True
+        found = []
+        for note in notes.notes:
+            for scheme, value in entries(note):
+                found.append(KeptDependency(note.table, scheme, value, offer.view, offer.arguments))
+                self._in_use(kept, note.table).add(scheme)
+        kept.put(made, found)
 
     def _late(self, tx: Tx, offer: Offer, view: View) -> str | None:
         """None when a change since `offer.position` touches it; else a stamp until which it holds, "" without end."""
@@ -174,20 +189,16 @@ class Keeper:
             return None
         if len(changes) > _CHANGES_CHECKED_MAX:
             return None
-        schemes: dict[str, set[str]] = {}
-        for note in offer.notes:
-            schemes.setdefault(note.table, set()).add(note.scheme)
-        rows = [
-            RowChange(c.table, c.key, c.before, c.after, c.pending_before, c.pending_after, c.seq)
-            for c in changes
-            if c.key is not None
-        ]
-        replaced = frozenset(change.table for change in changes if change.key is None)
-        found = touched(rows, lambda table: schemes.get(table, ()), self._bits, replaced)
-        met = [note for note in offer.notes if found.meets(note)]
+        replaced = {change.table for change in changes if change.key is None}
+        if any(note.table in replaced for note in offer.notes):
+            return None
+        index = NoteIndex(offer.notes)
+        met = index.touched_by(
+            Changed(change, self._bits) for change in changes if change.key is not None and change.table in index.tables
+        )
         if not met:
             return ""
-        if view.fresh_seconds is None or any(note.scheme or note.table in found.reloaded for note in met):
+        if view.fresh_seconds is None or any(note.is_narrow for note in met):
             return None
         return stamp(unstamp(offer.made_at) + timedelta(seconds=view.fresh_seconds))
 
@@ -206,11 +217,3 @@ class Keeper:
 def kept_name(view: View, specs: Mapping[str, TableSpec], release: str) -> str:
     """The name under which the bytes of `view` are kept: with a fingerprint of all that decides them but the data."""
     return f"{view.name}@{fingerprint(view, specs, release)}"
-
-
-def _crowded(found: Touched) -> set[str]:
-    """Tables with so many touched questions that letting go of all that read them is cheaper than asking."""
-    sizes: dict[str, int] = {}
-    for (table, _), questions in found.questions.items():
-        sizes[table] = sizes.get(table, 0) + len(questions)
-    return {table for table, size in sizes.items() if size > _QUESTIONS_MAX}

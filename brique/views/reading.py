@@ -37,7 +37,7 @@ from brique.store import Representation as Kept
 from brique.views.encode import body_of, etag_of
 from brique.views.guard import watched
 from brique.views.keeper import kept_name
-from brique.views.notes import Bits, unpack
+from brique.views.notes import Bits
 from brique.views.offer import Offer, identity
 from brique.views.recorder import Recording
 from brique.views.view import View, key_of
@@ -138,11 +138,15 @@ class Views:
 
     def kept_etag(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> str | None:
         """The ETag of the bytes that are ready, None when `get` would make them. Short: two look-ups at most."""
+        found = self.kept(name, arguments, user)
+        return None if found is None else found.etag
+
+    def kept(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> Representation | None:
+        """The bytes that are ready, None when `get` would make them."""
         view = self._view(name)
         key = key_of(view.arguments(arguments or {}))
         with self._reader().snapshot() as reader:
-            found = self._find(reader, view, (key, identity(key, user_key(user))))
-        return None if found is None else found.etag
+            return self._find(reader, view, (key, identity(key, user_key(user))))
 
     def _view(self, name: str) -> View:
         view = self.by_name.get(name)
@@ -278,7 +282,7 @@ class Views:
                     etag=etag,
                     position=position,
                     made_at=stamp(made_at),
-                    notes=tuple(self._bits.note(dependency) for dependency in recording.dependencies()),
+                    notes=self._bits.notes(recording.asked),
                     user=owner,
                     since=stamp(recording.since) if recording.since else "",
                     until=stamp(until) if until else "",
@@ -331,7 +335,7 @@ def _holds(kept: Kept, now: str) -> bool:
     """Whether kept bytes still count: touched by no change, and within the time for which they were made."""
     if kept.dependencies is None or (kept.until is not None and kept.until <= now):
         return False
-    return kept.until is None or unpack(kept.dependencies).since <= now
+    return kept.since <= now
 
 
 def _shown(kept: Kept, error: str = "") -> Representation:

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from brique.schema import Value
-from brique.store import KEY, WHOLE, ReadDependency, Scheme
+from brique.store import Question, Read
 
 DEPENDENCIES_MAX = 4096
 """For one representation; beyond it what was read of a table becomes "the whole table"."""
-_Question = tuple[str, Scheme, tuple[Value, ...]]
 
 
 class Recording:
-    """A Recorder that keeps the questions asked, with one growing set of columns for each."""
+    """A Recorder that keeps the reads in the order in which they were asked."""
 
     def __init__(self, dependencies_max: int = DEPENDENCIES_MAX) -> None:
-        self._masks: dict[_Question, list[set[str]]] = {}
+        self._reads: list[Read] = []
+        self._keys: dict[tuple[str, str, Any], Read] = {}
         self._max = dependencies_max
-        self._wide: dict[str, set[str]] = {}
+        self._wide: dict[str, Read] = {}
         self.since: datetime | None = None
         self.until: datetime | None = None
         self.is_personal = False
 
-    def reads(self, table: str, scheme: Scheme, questions: Sequence[tuple[Value, ...]]) -> set[str]:
-        wide = self._wide.get(table)
+    def reads(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> Read:
+        by_key = None
+        if question.key is not None and not question.conditions:
+            by_key = (question.table, question.key, (id(via[0]), via[1]) if via else None)
+            known = self._keys.get(by_key)
+            if known is not None:
+                return known
+        wide = self._wide.get(question.table)
         if wide is not None:
             return wide
-        if len(self._masks) + len(questions) > self._max:
-            return self._widen(table)
-        if len(questions) == 1:
-            held = self._masks.setdefault((table, scheme, questions[0]), [])
-            if not held:
-                held.append(set())
-            return held[0]
-        mask: set[str] = set()
-        for question in questions:
-            # The first set of a question is its own: a later read of it alone must not grow its neighbours.
-            self._masks.setdefault((table, scheme, question), [set()]).append(mask)
-        return mask
+        if len(self._reads) >= self._max:
+            return self._widen(question.table)
+        read = Read(question, via)
+        self._reads.append(read)
+        if by_key is not None:
+            self._keys[by_key] = read
+        return read
 
-    def _widen(self, table: str) -> set[str]:
+    def _widen(self, table: str) -> Read:
         """From now on, reads of `table` are reads of all of it. Columns read through older masks still count."""
-        mask: set[str] = set()
-        self._wide[table] = mask
-        self._masks.setdefault((table, WHOLE, ()), [set()]).append(mask)
-        return mask
+        read = self._wide[table] = Read(Question(table))
+        self._reads.append(read)
+        return read
 
     def clock(self, since: datetime, until: datetime) -> None:
         self.since = since if self.since is None else max(self.since, since)
@@ -58,14 +57,9 @@ class Recording:
     @property
     def whole_tables(self) -> list[str]:
         """Tables of which all rows were read."""
-        return sorted({table for table, scheme, _ in self._masks if scheme == WHOLE})
+        return sorted({r.question.table for r in self._reads if r.question.key is None and not r.question.conditions})
 
-    def dependencies(self) -> list[ReadDependency]:
-        """What was read so far, each question once."""
-        return [
-            ReadDependency(table, scheme, values, frozenset().union(*masks))
-            for (table, scheme, values), masks in self._masks.items()
-        ]
-
-
-__all__ = ["DEPENDENCIES_MAX", "KEY", "Recording"]
+    @property
+    def asked(self) -> list[Read]:
+        """What was read so far."""
+        return self._reads

@@ -1,77 +1,40 @@
-"""Which questions a change of rows touches: pure.
-
-For each scheme in use on the table, take the values of the old and of the new row. Equal values: the row stays in the
-question, which is touched if it looked at a column that differs. Otherwise the row leaves one question and comes into
-another: both are touched, whatever they looked at.
-"""
+"""Which notes a change touches: pure. For what was made late, whose notes are all at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 
-from brique.schema import Row
-from brique.store import KEY, RowChange
-from brique.views.notes import MEMBER_BIT, PENDING_BIT, Bits, Note, digest, scheme_of
-
-Question = tuple[str, str]
-"""Table and scheme (columns joined by commas)."""
+from brique.views.notes import Asked, Changed, Note, entries, entry_of
 
 
-@dataclass
-class Touched:
-    """By table and scheme, then by digest: the bits that a mask must meet. `reloaded`: tables replaced as a whole."""
+class NoteIndex:
+    """The notes of one representation, found by changes without looking at all of them."""
 
-    questions: dict[Question, dict[bytes, int]] = field(default_factory=dict)
-    reloaded: frozenset[str] = frozenset()
+    def __init__(self, notes: Iterable[Note]) -> None:
+        self._by_scheme: dict[str, dict[str, dict[bytes, list[Asked]]]] = {}
+        self.tables = set[str]()
+        for note in notes:
+            asked = Asked(note)
+            self.tables.add(note.table)
+            for scheme, value in entries(note):
+                by_value = self._by_scheme.setdefault(note.table, {}).setdefault(scheme, {})
+                by_value.setdefault(value, []).append(asked)
 
-    def meets(self, note: Note) -> bool:
-        """Whether what `note` describes may have changed."""
-        if note.table in self.reloaded:
-            return True
-        bits = self.questions.get((note.table, note.scheme), {}).get(note.value, 0)
-        return bool(bits & note.mask)
+    def touched_by(self, changes: Iterable[Changed]) -> list[Note]:
+        """Those that `changes` touch."""
+        found: dict[int, Note] = {}
+        for change in changes:
+            for scheme, by_value in self._by_scheme.get(change.table, {}).items():
+                for value in {entry_of(side, scheme) for side in change.sides}:
+                    for asked in by_value.get(value, ()):
+                        if asked.touched_by(change):
+                            found[id(asked.note)] = asked.note
+        return list(found.values())
 
 
-def touched(
-    changes: Iterable[RowChange],
-    schemes: Callable[[str], Iterable[str]],
-    bits: Bits,
-    reloaded: frozenset[str] = frozenset(),
-) -> Touched:
-    """What `changes` touch among the schemes in use."""
-    result = Touched(reloaded=reloaded)
-    in_use: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+def crowded(changes: Sequence[Changed], limit: int) -> Collection[str]:
+    """Tables with so many changes that letting go of all that read them is cheaper than asking."""
+    sizes: dict[str, int] = {}
     for change in changes:
-        if change.table in reloaded or not bits.knows(change.table):
-            continue
-        if change.table not in in_use:
-            in_use[change.table] = [(text, scheme_of(text)) for text in schemes(change.table)]
-        differing = _differing(change, bits)
-        for text, scheme in in_use[change.table]:
-            questions = result.questions.setdefault((change.table, text), {})
-            old, new = _asked(change.key, change.before, scheme), _asked(change.key, change.after, scheme)
-            if old == new:
-                if old is not None:
-                    questions[old] = questions.get(old, 0) | differing
-                continue
-            for value in (old, new):
-                if value is not None:
-                    questions[value] = questions.get(value, 0) | MEMBER_BIT
-    return result
-
-
-def _differing(change: RowChange, bits: Bits) -> int:
-    if change.before is None or change.after is None:
-        return MEMBER_BIT
-    differing = bits.of(change.table, change.columns)
-    return differing | (PENDING_BIT if change.pending_before != change.pending_after else 0)
-
-
-def _asked(key: str, row: Row | None, scheme: tuple[str, ...]) -> bytes | None:
-    """The digest of what a question of `scheme` that finds `row` asked for; None when there is no row."""
-    if row is None:
-        return None
-    if scheme == KEY:
-        return digest((key,))
-    return digest(row.get(name) for name in scheme)
+        sizes[change.table] = sizes.get(change.table, 0) + 1
+    return {table for table, size in sizes.items() if size > limit}

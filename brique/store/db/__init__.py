@@ -6,27 +6,31 @@ from brique.store.db.facade import Classes, Db, Known
 from brique.store.db.groups import Groups
 from brique.store.db.record import Record, row_json, spec_of
 from brique.store.db.rows import Rows
-from brique.store.db.tracking import KEY, PENDING_COLUMN, WHOLE, Forgetful, ReadDependency, Recorder, Scheme
+from brique.store.db.tracking import KEY_COLUMN, PENDING_COLUMN, Forgetful, Question, Read, Recorder, Sort
+from brique.store.db.where import Condition
+from brique.store.db.where import sort_key as compare_key
 from brique.store.db.write import WriteDb
 
 __all__ = [
-    "KEY",
+    "KEY_COLUMN",
     "PENDING_COLUMN",
-    "WHOLE",
     "Asked",
     "Attachment",
     "Classes",
+    "Condition",
     "Db",
     "Forgetful",
     "Groups",
     "Known",
     "Letters",
-    "ReadDependency",
+    "Question",
+    "Read",
     "Record",
     "Recorder",
     "Rows",
-    "Scheme",
+    "Sort",
     "WriteDb",
+    "compare_key",
     "row_json",
     "seconds_of",
     "spec_of",

@@ -11,12 +11,12 @@ from weakref import WeakSet
 import apsw
 
 from brique.errors import BadConfiguration, BadInput
-from brique.schema import PENDING, Table, TableSpec, Value, from_python, join_key, to_python
+from brique.schema import PENDING, Column, Kind, Table, TableSpec, Value, from_python, join_key, to_python
 from brique.store.db import clocks
 from brique.store.db.access import Access, Stored
 from brique.store.db.record import Record, Values, make, spec_of, values_of
 from brique.store.db.rows import Rows
-from brique.store.db.tracking import Forgetful, Recorder
+from brique.store.db.tracking import Forgetful, Read, Recorder
 from brique.store.reader import Reader
 
 T = TypeVar("T", bound=Table)
@@ -147,7 +147,8 @@ class Db:
         """Rows of `table` as this run's own changes leave them, by key; None for a deleted one."""
         return {}
 
-    def _row(self, access: Access, stored: Stored, mask: set[str]) -> Table:
+    def _row(self, access: Access, stored: Stored, read: Read) -> Table:
+        mask = read.mask
         return make(
             access.cls,
             Values(access.spec, access.places, stored.values, mask),
@@ -155,10 +156,10 @@ class Db:
             version=stored.version,
             pending=stored.pending,
             mask=mask,
-            follow=self._follow,
+            follow=lambda row, name: self._follow(row, name, read),
         )
 
-    def _follow(self, row: Table, name: str) -> Table | None:
+    def _follow(self, row: Table, name: str, read: Read) -> Table | None:
         spec = spec_of(row)
         reference = self._access(spec.name).references.get(name)
         if reference is None:
@@ -176,12 +177,23 @@ class Db:
             return None
         if set(values) == set(target.spec.key):
             key = join_key(tuple(values[name] for name in target.spec.key))
-            return cast("Table | None", Rows[Any](self, target).get(key))
+            plain = all(map(_links, (spec.by_name[source] for source in reference.columns), wanted.values(), held))
+            via = (read, reference.columns) if plain and reference.target_columns == target.spec.key else None
+            return cast("Table | None", Rows[Any](self, target)._get(key, via))
         python = {name: wanted[name].python(value) for name, value in values.items()}
         try:
             return cast("Table | None", Rows[Any](self, target).where(**python).first())
         except BadInput:  # a value that does not fit its column points nowhere
             return None
+
+
+def _links(mine: Column, target: Column, value: Value) -> bool:
+    """Whether the row that refers by `value` is found again by the key of the row it refers to."""
+    if mine.kind is not target.kind:
+        return False
+    if mine.kind is Kind.TEXT:
+        return isinstance(value, str) and not value.startswith(PENDING)
+    return mine.kind is Kind.INTEGER and type(value) is int
 
 
 def _converted(value: Any, kind: Any, scale: int | None) -> Value:

@@ -58,7 +58,7 @@ class Groups(Generic[T]):
 
     def _totals(self, summed: Column | None) -> dict[Any, tuple[int, Any]]:
         rows = self._rows
-        mask = rows._reads(ordered=rows._limit is not None)
+        mask = rows._reads(ordered=rows._cut_off).mask
         mask.update(column.name for column in self._columns)
         mask.update([summed.name] if summed else [])
         grouped: dict[tuple[Value, ...], tuple[int, Any]] = {}

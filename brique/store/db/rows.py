@@ -14,20 +14,21 @@ from brique.store.db import where
 from brique.store.db.access import Access, Stored
 from brique.store.db.groups import Groups
 from brique.store.db.numbers import add, kept_as_int, mean, sum_python
-from brique.store.db.tracking import KEY
+from brique.store.db.tracking import KEY_COLUMN, Question, Read, Sort
 from brique.store.db.where import Condition, quoted, sort_key
+from brique.store.layout import search_columns
+from brique.store.search import words
 
 if TYPE_CHECKING:
     from brique.store.db import Db
 
 T = TypeVar("T", bound=Table)
-QUESTIONS_MAX = 64
 
 
 class Rows(Generic[T]):
     """The rows of a table that meet some conditions. Immutable: each method that narrows gives another."""
 
-    __slots__ = ("_access", "_conditions", "_db", "_limit", "_order")
+    __slots__ = ("_access", "_conditions", "_db", "_limit", "_order", "_skip")
 
     def __init__(
         self,
@@ -36,12 +37,14 @@ class Rows(Generic[T]):
         conditions: tuple[Condition, ...] = (),
         order: tuple[tuple[str, bool], ...] = (),
         limit: int | None = None,
+        skip: int = 0,
     ) -> None:
         self._db = db
         self._access = access
         self._conditions = conditions
         self._order = order
         self._limit = limit
+        self._skip = skip
 
     # narrowing
 
@@ -49,8 +52,8 @@ class Rows(Generic[T]):
         """Those that also meet `conditions`: `status="open"` (None is empty), `customer=row`, or a comparison
         `amount__ge=5`: lt le gt ge ne in, null (True or False), prefix, contains (both without case and accents);
         `row_pending=True` for those with a command laid over. Raises BadInput when a value has another type."""
-        if self._limit is not None:
-            raise BadInput("where() comes before limit()")
+        if self._cut_off:
+            raise BadInput("where() comes before limit() and offset()")
         parsed = where.parse(self._access.spec, self._access.references, conditions)
         return Rows(self._db, self._access, (*self._conditions, *parsed), self._order)
 
@@ -59,13 +62,28 @@ class Rows(Generic[T]):
         order = tuple((name.removeprefix("-"), name.startswith("-")) for name in columns)
         for name, _ in order:
             self._column(name)
-        return Rows(self._db, self._access, self._conditions, order, self._limit)
+        return Rows(self._db, self._access, self._conditions, order, self._limit, self._skip)
 
     def limit(self, count: int) -> Rows[T]:
         """At most the first `count`."""
         if count < 0:
             raise BadInput("limit() takes a count from 0 up")
-        return Rows(self._db, self._access, self._conditions, self._order, count)
+        return Rows(self._db, self._access, self._conditions, self._order, count, self._skip)
+
+    def offset(self, count: int) -> Rows[T]:
+        """Without the first `count`: the next page."""
+        if count < 0:
+            raise BadInput("offset() takes a count from 0 up")
+        return Rows(self._db, self._access, self._conditions, self._order, self._limit, count)
+
+    def search(self, text: str) -> Rows[T]:
+        """Those with every word of `text` somewhere in their texts, without case and accents; all for no word."""
+        if self._cut_off:
+            raise BadInput("search() comes before limit() and offset()")
+        if not words(text):
+            return self
+        asked = Condition("", "search", text, search_columns(self._access.spec))
+        return Rows(self._db, self._access, (*self._conditions, asked), self._order)
 
     # rows
 
@@ -78,22 +96,36 @@ class Rows(Generic[T]):
 
     def get(self, key: Any) -> T | None:
         """The row of `key`, None when there is none (or none that meets the conditions)."""
+        return self._get(key)
+
+    def _get(self, key: Any, via: tuple[Read, tuple[str, ...]] | None = None) -> T | None:
+        """`get`; `via`: the read that led to this key, and by which columns."""
         text = self._access.key_text(key)
         if text is None:
             return None
-        real = self._db._real_key(self._access.spec.name, text)
-        questions = [(text,)] if real == text else [(text,), (real,)]
-        mask = self._db.recorder.reads(self._access.spec.name, KEY, questions)
-        mask.update(condition.column for condition in self._conditions)
+        table, reads = self._access.spec.name, self._db.recorder.reads
+        real = self._db._real_key(table, text)
+        read = reads(Question(table, self._conditions, real), via)
+        if real != text:
+            reads(Question(table, self._conditions, text))
         stored = self._db._stored_row(self._access, real)
         if stored is None or not stored.meets(self._access.spec, self._conditions):
             return None
-        return cast("T", self._db._row(self._access, stored, mask))
+        return cast("T", self._db._row(self._access, stored, read))
 
     def __iter__(self) -> Iterator[T]:
-        mask = self._reads(ordered=True)
+        read = self._reads(ordered=True)
+        for stored in self._given(read):
+            yield cast("T", self._db._row(self._access, stored, read))
+
+    def _given(self, read: Read) -> Iterator[Stored]:
+        """The rows, noting how far they are looked at: what comes after the last one given does not matter."""
+        given = 0
         for stored in self._stored():
-            yield cast("T", self._db._row(self._access, stored, mask))
+            read.last, given = stored, given + 1
+            yield stored
+        if given != self._limit:
+            read.last = None  # the end was seen
 
     def first(self) -> T | None:
         """The first row, None when there is none."""
@@ -102,27 +134,43 @@ class Rows(Generic[T]):
     def values(self, column: str) -> list[Any]:
         """The Python values of one column, in order."""
         known = self._column(column)
-        self._reads(ordered=True).add(column)
+        read = self._reads(ordered=True)
+        read.mask.add(column)
         place = self._access.places[column]
-        return [known.python(stored.values[place]) for stored in self._stored()]
+        return [known.python(stored.values[place]) for stored in self._given(read)]
+
+    def distinct(self, column: str) -> list[Any]:
+        """The Python values that a column has, each once, sorted."""
+        return list(Groups(self, (column,)).count())
 
     # totals
 
     def count(self) -> int:
         """How many there are."""
-        self._reads(ordered=self._limit is not None)
+        self._reads(ordered=self._cut_off)
+        if self._skip and not self._plain():
+            return sum(1 for _ in self._stored())
         ((found,),) = self._db._fetch(*self._sql("count(*)"))
         return self._cut(cast("int", found) + sum(1 for _ in self._laid()))
 
     def _cut(self, found: int) -> int:
         return found if self._limit is None else min(found, self._limit)
 
+    @property
+    def _cut_off(self) -> bool:
+        """Whether some rows that meet the conditions may be left out: which ones, the order says."""
+        return self._limit is not None or self._skip > 0
+
     __len__ = count
 
     def exists(self) -> bool:
         """Whether there is any."""
-        self._reads(ordered=self._limit is not None)
-        found = self._db._fetch(*self._sql("1", "LIMIT 1"))
+        read = self._reads(ordered=self._cut_off)
+        if self._skip and not self._plain():
+            return next(self._stored(), None) is not None
+        found = self._db._fetch(*self._sql("_key", "LIMIT 1"))
+        if found and not self._cut_off:
+            read.witness = cast("str", found[0][0])
         return bool(found) or (self._limit != 0 and next(self._laid(), None) is not None)
 
     __bool__ = exists
@@ -130,13 +178,13 @@ class Rows(Generic[T]):
     def sum(self, column: str) -> Any:
         """The exact sum of a column of numbers (nothing: 0): int, Decimal, or float, correctly rounded."""
         known = self._number(column)
-        self._reads(ordered=self._limit is not None).add(column)
+        self._reads(ordered=self._cut_off).mask.add(column)
         return sum_python(known, self._total(known)[1])
 
     def avg(self, column: str) -> Any:
         """The mean of the values that are not empty; Decimal (float for floats), None when there is none."""
         known = self._number(column)
-        self._reads(ordered=self._limit is not None).add(column)
+        self._reads(ordered=self._cut_off).mask.add(column)
         count, total = self._total(known)
         return mean(known, count, total)
 
@@ -169,26 +217,27 @@ class Rows(Generic[T]):
             raise BadInput(f"{name} is a {known.kind}, it has no sum")
         return known
 
-    def _reads(self, *, ordered: bool) -> set[str]:
-        """Tell the recorder what is asked; the equality part of the conditions, everything else into the mask."""
-        equal = {condition.column: condition for condition in self._conditions if condition.op == "eq"}
-        many = next((c for c in self._conditions if c.op == "in" and c.column not in equal), None)
-        scheme = tuple(sorted(equal))
-        base = [cast("Value", equal[name].value) for name in scheme]
-        questions = [tuple(base)]
-        if many is not None and isinstance(many.value, tuple) and len(many.value) <= QUESTIONS_MAX:
-            scheme = (*scheme, many.column)
-            questions = [(*base, value) for value in many.value]
-        mask = self._db.recorder.reads(self._access.spec.name, scheme, questions)
-        mask.update(condition.column for condition in self._conditions)
-        if ordered:
-            mask.update(name for name, _ in self._order)
-            mask.update(self._access.spec.key)
-        return mask
+    def _reads(self, *, ordered: bool) -> Read:
+        """Tell the recorder what is asked."""
+        order = self._sorts() if ordered else ()
+        read = self._db.recorder.reads(Question(self._access.spec.name, self._conditions, order=order))
+        read.mask.update(sort.column for sort in order)
+        return read
+
+    def _sorts(self) -> tuple[Sort, ...]:
+        """The whole order: what was asked for, then the key."""
+        taken = {name for name, _ in self._order}
+        named = [Sort(name, descending, self._access.nocase(name)) for name, descending in self._order]
+        rest = [Sort(name) for name in self._access.spec.key if name not in taken]
+        return (*named, *rest, Sort(KEY_COLUMN))
 
     def _where(self) -> tuple[str, list[Value]]:
         parts, parameters = ["1"], list[Value]()
         for condition in self._conditions:
+            if condition.op == "search":
+                sql, values = self._db._reader.matching(self._access.spec.name, str(condition.value))
+                parts.append(sql)
+                parameters += values
             sql, values = condition.sql()
             parts.append(sql)
             parameters += values
@@ -208,9 +257,16 @@ class Rows(Generic[T]):
         """SELECT `what` of these rows; under a limit, of the rows that it leaves."""
         conditions, parameters = self._where()
         source = f"{self._access.relation} WHERE {conditions}"
-        if self._limit is not None:
-            source = f"(SELECT * FROM {source} ORDER BY {self._ordering()} LIMIT {self._limit})"  # noqa: S608
+        if self._cut_off:
+            source = f"(SELECT * FROM {source} ORDER BY {self._ordering()} {self._limits()})"  # noqa: S608
         return f"SELECT {what} FROM {source} {tail}", parameters  # noqa: S608 - names are quoted, values bound
+
+    def _limits(self, laid: bool = False) -> str:
+        """LIMIT and OFFSET; with `laid` rows to be put among those found, none are left out yet."""
+        if laid and self._skip:
+            return "" if self._limit is None else f"LIMIT {self._limit + self._skip}"
+        limit = -1 if self._limit is None else self._limit
+        return f"LIMIT {limit} OFFSET {self._skip}" if self._cut_off else ""
 
     def _laid(self) -> Iterator[Stored]:
         """Rows that the running command has changed and that meet the conditions."""
@@ -220,13 +276,12 @@ class Rows(Generic[T]):
 
     def _stored(self) -> Iterator[Stored]:
         conditions, parameters = self._where()
-        limit = "" if self._limit is None else f"LIMIT {self._limit}"
+        laid = list(self._laid())
         sql = (
             f"SELECT {self._access.select} FROM {self._access.relation} WHERE {conditions} "  # noqa: S608 - as above
-            f"ORDER BY {self._ordering()} {limit}"
+            f"ORDER BY {self._ordering()} {self._limits(bool(laid))}"
         )
         found = (Stored.of(raw) for raw in self._db._query(sql, parameters))
-        laid = list(self._laid())
         if not laid:
             return found
         merged = [*found, *laid]
@@ -236,11 +291,11 @@ class Rows(Generic[T]):
             place = self._access.places[name]
             nocase = name in dict(self._order) and self._access.nocase(name)
             merged.sort(key=_sorter(place, nocase), reverse=descending)
-        return itertools.islice(merged, self._limit)
+        return iter(merged[self._skip :][: self._limit])
 
     def _pairs(self, columns: tuple[str, ...]) -> Iterator[tuple[Value, ...]]:
         """The store values of some columns, row by row, in no order; under a limit and with changes of its own too."""
-        if self._limit is not None and self._db._laid(self._access.spec.name):
+        if self._cut_off and self._db._laid(self._access.spec.name):
             found: Iterator[Stored] = self._stored()
             return (tuple(stored.values[self._access.places[name]] for name in columns) for stored in found)
         laid = (tuple(stored.values[self._access.places[name]] for name in columns) for stored in self._laid())
@@ -266,7 +321,10 @@ class Rows(Generic[T]):
 
     def _end(self, name: str, *, descending: bool) -> Any:
         column = self._column(name)
-        self._reads(ordered=self._limit is not None).add(name)
+        asked = self._conditions if self._cut_off else (*self._conditions, Condition(name, "null", 0))
+        order = self._sorts() if self._cut_off else (Sort(name, descending, self._access.nocase(name)),)
+        read = self._db.recorder.reads(Question(self._access.spec.name, asked, order=order))
+        read.mask.update((name, *(sort.column for sort in order)))
         if self._plain():
             way = "DESC" if descending else "ASC"
             head = quoted(name)
@@ -278,11 +336,12 @@ class Rows(Generic[T]):
             values = iter(sorted(both, key=lambda pair: sort_key(pair[0], nocase), reverse=descending))
         for (value,) in values:
             if value is not None and column.fits(value):
+                read.bound = None if self._cut_off else (value,)
                 return column.python(value)
         return None
 
     def _and_not_null(self, head: str) -> str:
-        return f"{'WHERE' if self._limit is not None else 'AND'} {head} IS NOT NULL"
+        return f"{'WHERE' if self._cut_off else 'AND'} {head} IS NOT NULL"
 
 
 def _sorter(place: int, nocase: bool) -> Callable[[Stored], tuple[int, Any]]:

@@ -1,52 +1,74 @@
-"""What a function reads of the data, said as equalities: the contract between reads and the kept representations.
+"""What a function reads of the data: the contract between reads and the kept representations.
 
-A read depends on a *scheme* (columns) and the values that it asked of them: the row of a key is `("_key",)`, the
-orders of a customer `("customer",)`, a whole table `()`. Ranges, text searches, sorts and limits are widened to the
-equality part of their question. Of the rows so reached the *mask* names the columns that were looked at (filters,
-sort and values); a row that comes into the equality or leaves it touches the dependency whatever the mask.
-So rows that were absent are covered: it is the question that is kept, not the rows that answered it.
+A read is a *question* about one table: the conditions that its rows meet, or the key that a row has; under a limit,
+also the order. It is the question that is kept, not the rows that answered it, so rows that were absent are covered.
+A row that comes into the answer or leaves it touches the question. Of a row that stays in, the *mask* names the
+columns that were looked at. Conditions are not in the mask: whether a row meets them is worked out, before and after.
+
+Two reads see less than their question says. Under a limit only rows up to the last one given count (`bound`): what
+lies beyond may change as it likes. And whether any row exists hangs, when one does, on that one row (`witness`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from brique.schema import Value
 
-Scheme = tuple[str, ...]
-KEY: Scheme = ("_key",)
-"""The scheme of a row asked for by its key text."""
-WHOLE: Scheme = ()
-"""The scheme of a whole table."""
+if TYPE_CHECKING:
+    from brique.store.db.access import Stored
+    from brique.store.db.where import Condition
+
 PENDING_COLUMN = "_pending"
 """The name in a mask for "whether a command is laid over the row"."""
+KEY_COLUMN = "_key"
+"""The name of the key text, in an order."""
 
 
-@dataclass(frozen=True)
-class ReadDependency:
-    """Rows of `table` whose `scheme` columns hold `values` (store values, in order); of them the columns in `mask`.
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One column of an order; `nocase`: the case of ASCII letters does not count."""
 
-    `membership`: whether a row that comes or goes touches it too (always so for what `Db` records).
-    """
+    column: str
+    descending: bool = False
+    nocase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Rows of `table` that meet all `conditions` and, when it is given, have this `key`. `order`: where it matters."""
 
     table: str
-    scheme: Scheme
-    values: tuple[Value, ...]
-    mask: frozenset[str]
-    membership: bool = True
+    conditions: tuple[Condition, ...] = ()
+    key: str | None = None
+    order: tuple[Sort, ...] = ()
+
+
+class Read:
+    """One question asked. `mask` grows as columns are looked at, also later.
+
+    `last`: the last row given, when none after it was looked at; or `bound`: where it stands in the order. `via`: the
+    read of the rows whose columns referred to this key, and those columns. `witness`: see above.
+    """
+
+    __slots__ = ("bound", "last", "mask", "question", "via", "witness")
+
+    def __init__(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> None:
+        self.question = question
+        self.mask: set[str] = set()
+        self.bound: tuple[Value, ...] | None = None
+        self.last: Stored | None = None
+        self.witness: str | None = None
+        self.via = via
 
 
 class Recorder(Protocol):
     """Is told by a Db what is read, before it is read."""
 
-    def reads(self, table: str, scheme: Scheme, questions: Sequence[tuple[Value, ...]]) -> set[str]:
-        """Rows of `table` are asked for whose `scheme` columns hold one of `questions`.
-
-        Returns the set to which the names of the columns are added as they are looked at, also later.
-        """
+    def reads(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> Read:
+        """`question` is asked; `via` says that its key was found in these columns of rows of another read."""
         ...
 
     def clock(self, since: datetime, until: datetime) -> None:
@@ -62,10 +84,10 @@ class Forgetful:
     """A recorder for those who keep nothing, such as commands."""
 
     def __init__(self) -> None:
-        self._mask: set[str] = set()
+        self._read = Read(Question(""))
 
-    def reads(self, table: str, scheme: Scheme, questions: Sequence[tuple[Value, ...]]) -> set[str]:
-        return self._mask
+    def reads(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> Read:
+        return self._read
 
     def clock(self, since: datetime, until: datetime) -> None:
         return

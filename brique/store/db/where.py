@@ -15,7 +15,7 @@ from brique.errors import BadConfiguration, BadInput
 from brique.schema import PENDING, Column, Kind, Reference, Row, Table, TableSpec, Value, fold, from_python
 from brique.store.db.tracking import PENDING_COLUMN
 from brique.store.layout import collated
-from brique.store.search import contains
+from brique.store.search import contains, found
 
 OPERATORS = ("lt", "le", "gt", "ge", "in", "prefix", "contains", "null", "ne")
 IN_VALUES_MAX = 1000
@@ -28,6 +28,8 @@ _TEXTS = (Kind.TEXT, Kind.DATE, Kind.DATETIME, Kind.TIME, Kind.JSON)
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One column compared with one store value (`in`: a tuple of them; `null`: 1 or 0).
+
+    `search`: the words are in the texts of the columns that `types` names.
 
     `types`: what SQLite must call the value for the comparison to hold. `nocase`: the column's index does not tell the
     case of ASCII letters apart, so comparisons go by it, and equality asks it first.
@@ -55,6 +57,8 @@ class Condition:
             return self._typed(f"{term} {_COMPARE[self.op]} ?"), [value]
         if self.op == "contains":
             return f"brique_contains({name}, ?)", [value]
+        if self.op == "search":
+            return (f"brique_found(?, {', '.join(map(quoted, self.types))})", [value]) if self.types else ("0", [])
         return self._typed(f"{term} >= ? AND {term} < ?"), [value, str(value) + _LAST]
 
     def _among(self, name: str, term: str, values: tuple[Value, ...]) -> tuple[str, list[Value]]:
@@ -80,6 +84,8 @@ class Condition:
             return (held is None) is bool(value)
         if self.op == "contains":
             return contains(held, str(value))
+        if self.op == "search":
+            return found(str(value), tuple(row.get(name) for name in self.types))
         if held is None or (self.types and sqlite_type(held) not in self.types):
             return False
         left, right = sort_key(held, self.nocase), sort_key(value, self.nocase)

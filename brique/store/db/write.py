@@ -11,6 +11,7 @@ from brique.store.db.access import Access, Stored
 from brique.store.db.effects import EFFECTS_MAX, Asked, Attachment, Letters, argument, recipients
 from brique.store.db.facade import Db
 from brique.store.db.record import spec_of, values_of
+from brique.store.db.tracking import Question, Read
 from brique.store.db.where import key_parts, plain_value, temporary_key
 from brique.store.reader import Reader
 
@@ -71,7 +72,7 @@ class WriteDb(Db):
         given = self._typed(access, values, new=False)
         touched = {name: value for name, value in given.items() if not _identical(value, held[name])}
         if not touched:
-            return cast("T", self._row(access, now, set()))
+            return cast("T", self._row(access, now, Read(Question(access.spec.name))))
         before = {name: held[name] for name in touched}
         self._ask(Change(table=access.spec.name, key=row.row_key, before=before, after=touched))
         return cast("T", self._lay(access, _with(access, now, touched)))
@@ -148,7 +149,7 @@ class WriteDb(Db):
         else:  # changed back: the row is as it was
             self._overlay.get(access.spec.name, {}).pop(stored.key, None)
             stored = self._stored_row(access, stored.key) or stored
-        return self._row(access, stored, set())
+        return self._row(access, stored, Read(Question(access.spec.name)))
 
     def _asked(self, table: str, key: str) -> bool:
         return any(change.key == key and change.table == table for change in self.changes)
