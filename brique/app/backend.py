@@ -95,6 +95,7 @@ class BackendProcess:
             options=self.spec.options,
             tables=tuple(self.specs.values()),
             data=settings.data,
+            must_exist=False,
         )
         self.breaker = Breaker(
             clock,

@@ -68,9 +68,13 @@ class Inline:
 
     def __enter__(self) -> Inline:
         self._thread.start()
-        self._on_loop(self.engine.start)
-        for name in self.declared.backends:
-            self.start_backend(name)
+        try:
+            self._on_loop(self.engine.start)
+            for name in self.declared.backends:
+                self.start_backend(name)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def start_backend(self, name: str) -> None:

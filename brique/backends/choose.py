@@ -34,19 +34,30 @@ def open_backend(
     options: Mapping[str, Any] | None = None,
     tables: Sequence[TableSpec] = (),
     data: Path | None = None,
+    must_exist: bool = True,
 ) -> Backend:
     """The backend at `url`; nothing is connected yet.
 
     Seconds: `timeout` for one call, `connect_timeout` to connect, `read_timeout` for one batch of a long read.
     `options` are those of its kind, `tables` what is declared in it, `data` the folder of brique's own files.
     `marker_schema`: where the marker table may be made (PostgreSQL; empty: the account's own).
-    Raises BadConfiguration when no backend is known for `url`, or its file is not there.
+    `must_exist`: a file or folder that is not there is a mistake, not a backend that is away.
+    Raises BadConfiguration when no backend is known for `url`, or its file must be there and is not.
     """
     limits = {"timeout": timeout, "connect_timeout": connect_timeout, "read_timeout": read_timeout}
     if any(map(has_parts, tables)):
         rest = [spec for spec in tables if not has_parts(spec)]
         return PartsBackend(
-            open_backend(name, url, **limits, marker_schema=marker_schema, options=options, tables=rest, data=data)
+            open_backend(
+                name,
+                url,
+                **limits,
+                marker_schema=marker_schema,
+                options=options,
+                tables=rest,
+                data=data,
+                must_exist=must_exist,
+            )
         )
     scheme = url.partition(":")[0].lower() if ":" in url and len(url.partition(":")[0]) > 1 else ""
     server = _open_server(scheme, name, url, limits, marker_schema=marker_schema, tables=tables)
@@ -79,6 +90,8 @@ def open_backend(
         )
     path = Path(unquote(url[len("folder:") :]) if scheme == "folder" else url)
     if scheme in ("", "folder") or path.exists():
+        if must_exist and not path.exists():
+            raise BadConfiguration(f"{name}: there is no file or folder {path}", try_this=KNOWN)
         return _open_path(name, path, is_folder=scheme == "folder", timeout=timeout, read_timeout=read_timeout)
     raise BadConfiguration(f"{name}: no backend is known for {redact(url)}", try_this=KNOWN)
 
@@ -107,11 +120,10 @@ def _open_server(
 
 
 def _open_path(name: str, path: Path, *, is_folder: bool, timeout: float, read_timeout: float) -> Backend:
-    if not path.exists():
-        raise BadConfiguration(f"{name}: there is no file or folder {path}", try_this=KNOWN)
-    if path.is_file() and not is_folder and is_sqlite(path):
+    has_its_name = path.suffix.lower() in _SQLITE_SUFFIXES
+    if not is_folder and (is_sqlite(path) if path.is_file() else has_its_name and not path.exists()):
         return SqliteBackend(name, path, timeout=timeout, read_timeout=read_timeout)
-    if path.suffix.lower() in _SQLITE_SUFFIXES and path.is_file():
+    if has_its_name and path.is_file():
         raise BadConfiguration(f"{name}: {path} is no SQLite database", try_this="take another copy of it")
     from brique.backends.folder import FolderBackend
 

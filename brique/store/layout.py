@@ -18,8 +18,8 @@ from brique.schema import Column, Kind, TableSpec
 
 FORMAT = 4
 """Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
-_ROWS = 2
-"""Number of the layout of copies: another one means loading anew."""
+_ROWS = 1
+"""Number of the layout of copies: another one means loading anew, which a backend that is away would make wait."""
 
 _DEEDS = """
 CREATE TABLE deed(

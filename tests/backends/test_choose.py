@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -13,7 +14,7 @@ from brique.backends.folder import FolderBackend
 from brique.backends.mysql import MysqlBackend
 from brique.backends.postgresql import PostgresBackend
 from brique.backends.sqlite import SqliteBackend
-from brique.errors import BadConfiguration
+from brique.errors import BackendAway, BadConfiguration
 
 
 def test_addresses_and_paths_mean_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +61,16 @@ def test_opening_and_closing_leaves_no_file_open(tmp_path: Path) -> None:
         backend.catalogue()
         backend.close()
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+@pytest.mark.parametrize("name", ["nosuch.db", "nosuch", "nosuch.csv"])
+def test_a_file_that_is_not_there_is_a_mistake_at_first_and_later_a_backend_that_is_away(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    with pytest.raises(BadConfiguration, match="no file or folder"):
+        open_backend("erp", str(path))
+    later = open_backend("erp", str(path), must_exist=False)
+    with closing(later), pytest.raises(BackendAway, match="not there"):
+        later.catalogue()
+    assert not path.exists()
