@@ -88,15 +88,9 @@ class BackendProcess:
         self.allowed = allowed
         self.seconds = float(self.spec.options.get("timeout_seconds", settings.backend_timeout_seconds))
         self.backend: Backend = backend or open_backend(
-            name,
-            self.spec.url,
-            timeout=self.seconds,
-            connect_timeout=settings.backend_connect_seconds,
-            options=self.spec.options,
-            tables=tuple(self.specs.values()),
-            data=settings.data,
-            must_exist=False,
-        )
+            name, self.spec.url, timeout=self.seconds, connect_timeout=settings.backend_connect_seconds,
+            options=self.spec.options, tables=tuple(self.specs.values()), data=settings.data, must_exist=False,
+        )  # fmt: skip
         self.breaker = Breaker(
             clock,
             chance,

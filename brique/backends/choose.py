@@ -63,26 +63,9 @@ def open_backend(
     server = _open_server(scheme, name, url, limits, marker_schema=marker_schema, tables=tables)
     if server is not None:
         return server
-    if scheme == "native":
-        from brique.backends.native import NATIVE_FILE, NativeBackend
-
-        return NativeBackend(name, (data or Path()) / NATIVE_FILE, timeout=timeout, read_timeout=read_timeout)
-    if scheme in ("smtp", "smtps", "submission"):
-        from brique.backends.mail import MailBackend
-
-        given = options or {}
-        return MailBackend(
-            name,
-            url,
-            sender=str(given.get("sender", "")),
-            timeout=float(given.get("timeout_seconds", timeout)),
-            connect_timeout=connect_timeout,
-        )
-    if scheme in ("http", "https"):
-        from brique.backends.http import HttpBackend
-
-        given = options or {}
-        return HttpBackend(name, url, given.get("http"), timeout=timeout, connect_timeout=connect_timeout)
+    service = _open_service(scheme, name, url, limits, options or {}, data)
+    if service is not None:
+        return service
     if scheme == "sqlite":
         path, options = _sqlite_path(url)
         return SqliteBackend(
@@ -116,6 +99,33 @@ def _open_server(
         from brique.backends.mongodb import MongoBackend
 
         return MongoBackend(name, url, **limits)
+    return None
+
+
+def _open_service(
+    scheme: str, name: str, url: str, limits: Mapping[str, float], given: Mapping[str, Any], data: Path | None
+) -> Backend | None:
+    """The backend that keeps brique's own tables, sends mails or is a JSON API; None when `scheme` means none."""
+    timeout, connect_timeout = limits["timeout"], limits["connect_timeout"]
+    if scheme == "native":
+        from brique.backends.native import NATIVE_FILE, NativeBackend
+
+        path = (data or Path()) / NATIVE_FILE
+        return NativeBackend(name, path, timeout=timeout, read_timeout=limits["read_timeout"])
+    if scheme in ("smtp", "smtps", "submission"):
+        from brique.backends.mail import MailBackend
+
+        return MailBackend(
+            name,
+            url,
+            sender=str(given.get("sender", "")),
+            timeout=float(given.get("timeout_seconds", timeout)),
+            connect_timeout=connect_timeout,
+        )
+    if scheme in ("http", "https"):
+        from brique.backends.http import HttpBackend
+
+        return HttpBackend(name, url, given.get("http"), timeout=timeout, connect_timeout=connect_timeout)
     return None
 
 
