@@ -9,7 +9,6 @@ as down after its timeout; the breaker says when to try it again.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import logging
@@ -24,7 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from brique.app.ahead import Ahead, Window
+from brique.app.ahead import Ahead, Window, without_gc
 from brique.app.intranet import Declared
 from brique.app.refreshing import Refreshing
 from brique.app.reporting import AtOnce, Reporting
@@ -317,7 +316,7 @@ class BackendProcess:
         windows, first = self.ahead.windows(), True
         try:
             for window in windows:
-                with self._timed(seconds), _without_gc():
+                with self._timed(seconds), without_gc():
                     self.replay.run(window.waiting, claimed=window.claimed, goes_on=not first)
                 first = False
                 if self._stopped.is_set():
@@ -421,18 +420,6 @@ class BackendProcess:
                 if self._stopped.is_set():
                     raise
                 self._stopped.wait(_ENGINE_PAUSE_SECONDS)
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """Thousands of commands come and go without a cycle among them: looking for cycles would cost a quarter."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _stage_folder(data: Path, name: str) -> Path:
