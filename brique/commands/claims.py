@@ -1,4 +1,9 @@
-"""The engine's word on what may be sent: a command that is claimed can be withdrawn no more."""
+"""The engine's word on what may be sent: a command that is claimed can be withdrawn no more.
+
+Claims have no owner, because only one process can make and give back those of a backend: the supervisor starts it again
+when the kernel has told the end of the one before, which dies with its supervisor too, and one engine at a time has the
+lock of a data folder. What can outlive a process is a commit under way in the backend; that meets the mark.
+"""
 
 from __future__ import annotations
 

@@ -81,6 +81,8 @@ class Numbers:
                 raise NotNumbered(table, key)
         before, after = self.row(spec, change.before), self.row(spec, change.after)
         key = change.key if change.before is None else self.key(change.table, change.key)
+        if before is not None and lacks_key(change, spec):
+            before.update(zip(spec.key, spec.key_values(key), strict=True))
         return Change(change.table, key, before, after)
 
     def row(self, spec: TableSpec, row: Row | None) -> Row | None:
@@ -115,10 +117,18 @@ class Numbers:
         return value
 
 
+def lacks_key(change: Change, spec: TableSpec) -> bool:
+    """Whether it deletes a row that had no number when that was asked for: what it was then, says so."""
+    before = change.before
+    return change.after is None and before is not None and any(before.get(name, "") is None for name in spec.key)
+
+
 def _needs_numbers(change: Change, spec: TableSpec) -> bool:
-    if not spec.reference_of and not change.key.startswith(PENDING):
+    if not spec.reference_of and not change.key.startswith(PENDING) and not lacks_key(change, spec):
         return False
     if change.key.startswith(PENDING) and change.before is not None:
+        return True
+    if lacks_key(change, spec):
         return True
     for name in spec.reference_of:
         for row in (change.after, change.before):

@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from brique.backends import AS_WANTED, Rung, Session, Tag
-from brique.commands.numbers import NotNumbered, Numbers, levels
+from brique.commands.numbers import NotNumbered, Numbers, lacks_key, levels
 from brique.commands.report import Outcome
 from brique.commands.waiting import Waiting
 from brique.errors import BackendRefused
@@ -123,7 +123,8 @@ class Work:
         wanted: list[tuple[TableSpec, Change]] = []
         for index, _, change in entries:
             spec = specs.get(change.table)
-            if spec is not None and not spec.reference_of and not change.key.startswith(PENDING):
+            is_plain = spec is not None and not spec.reference_of and not change.key.startswith(PENDING)
+            if spec is not None and is_plain and not lacks_key(change, spec):
                 wanted.append((spec, change))
                 continue
             try:

@@ -207,11 +207,9 @@ class Tx:
         stored = self._run("SELECT payload FROM command WHERE position = ?", (position,)).fetchone()
         command = decode_command(stored[0])
         named = [change for change in self.commands.renewed(command).changes if change.before is None]
-        for change in command.changes:
-            if change.before is None:
-                self._ledger.forget_name(change.table, change.key)
+        over = self._naming.forget(position, command)
         self._lay_changes([(position, command)])
-        over = {at for change in named for at in self._ledger.positions_over(change.table, change.key)}
+        over.update(at for change in named for at in self._ledger.positions_over(change.table, change.key))
         for later in sorted(over - {position}):
             self._lay_again(later)
 

@@ -261,3 +261,29 @@ def test_what_may_have_arrived_is_not_refused_because_what_it_builds_on_was_forg
     assert world.state(child) is State.APPLIED
     world.close()
     world.backend.close()
+
+
+def test_what_names_a_row_by_a_number_that_the_backend_forgets_goes_to_that_row_under_its_next_number(
+    marked: World,
+) -> None:
+    marked.update("item", "A", stock=1)
+    marked.replay()
+    backup = marked.backup()
+    first, second = marked.create("orders", customer="first"), marked.create("orders", customer="second")
+    marked.replay()
+    deletion = marked.delete("orders", "1")
+    line = marked.create("line", orders=2, item="pear")
+    marked.restore(backup)
+    marked.erp("INSERT INTO orders VALUES (1, 'a colleague')")
+    marked.replay()
+    assert [marked.state(item) for item in (first, second, deletion, line)] == [State.APPLIED] * 4
+    assert marked.erp("SELECT id, customer FROM orders ORDER BY id") == [(1, "a colleague"), (3, "second")]
+    assert marked.erp("SELECT orders, item FROM line") == [(3, "pear")]
+
+
+def test_a_row_that_is_deleted_before_it_has_got_a_number_is_deleted(world: World) -> None:
+    order = world.create("orders", customer="Awa")
+    deletion = world.delete("orders", order.command.changes[0].key)
+    world.replay()
+    assert [world.state(item) for item in (order, deletion)] == [State.APPLIED, State.APPLIED]
+    assert world.erp("SELECT * FROM orders") == []

@@ -104,6 +104,7 @@ class Model:
                 "SELECT position, id, state, dismissed FROM command"
             )
         }
+        self.seen.look(store, max(there, default=0))
         news = {name: ledger.news() for name, ledger in self.ledgers.items()}
         changed = self._check_commands(there)
         done = {name: self._take_in(name, entries) for name, entries in news.items()}
@@ -173,7 +174,12 @@ class Model:
             return True
         if not refused.isdisjoint(asked.marks) or any(place[2] in refused for place in asked.deleted()):
             return True
-        return any(change.key.startswith(PENDING) or _leans(change) for change in asked.command.changes)
+        return any(
+            change.key.startswith(PENDING)
+            or _leans(change)
+            or self.seen.leans_on_forgotten(change, asked.position or 0)
+            for change in asked.command.changes
+        )
 
     def _has_failed(self, receipt: str) -> bool:
         """Whether a command that others wait for has not been applied, and never will be."""
@@ -225,7 +231,8 @@ class Model:
             row = erp.rows(table).get(key)
             if change.before is None or row is None or len(history) > 2:
                 return True
-            if any(row[name] != value for name, value in change.before.items()):
+            unnumbered = erp.specs[table].key if change.key.startswith(PENDING) else ()
+            if any(row[name] != value for name, value in change.before.items() if name not in unnumbered):
                 return True
         return False
 
@@ -303,8 +310,9 @@ class Model:
             if asked.state in (State.APPLIED, State.UNKNOWN) or asked.position in self.decided or asked.is_forgotten
             for place in asked.deleted()
         }
-        unnumbered = {(table, mark) for table, key, mark in wanted if key.startswith(PENDING)}
         for erp in self.erps.values():
+            # a row that its author knew by another number, or by none yet
+            unnumbered = {(table, mark) for table, key, mark in wanted if erp.epoch or key.startswith(PENDING)}
             for entry in erp.log:
                 if entry.kind != "delete" or entry.other or (entry.table, entry.key, entry.mark) in wanted:
                     continue

@@ -20,20 +20,23 @@ class Shown:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._names: dict[tuple[str, str], str] = {}
+        """The number of each row that had none when it was asked for, by its table and temporary key."""
+        self._former: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        """By table and number: rows that had it until their backend forgot it (from which position on commands meant
+        them by it, up to which, and their temporary keys)."""
         self.specs = {name: spec for erp in model.erps.values() for name, spec in erp.specs.items()}
 
     def check(self, store: Store) -> None:
         """What is not settled is seen: each row's last word of a waiting command, with its mark as pending; and what
         has settled is seen as well, or something newer."""
-        renamed = {
-            (table, old): key
-            for table, old, key in store.connection.execute("SELECT table_name, old, key FROM renamed")
-        }
+        renamed = self._names
         last: dict[tuple[str, str], Change] = {}
-        for _, asked in sorted(self.model.by_position.items()):
+        for position, asked in sorted(self.model.by_position.items()):
             if asked.state in WAITING:
                 for change in asked.command.changes:
-                    last[(change.table, renamed.get((change.table, change.key), change.key))] = _numbered(
+                    name = change.table, self._name(change.table, change.key, position)
+                    last[change.table, renamed.get(name, name[1])] = _numbered(
                         change, self.specs[change.table], renamed
                     )
         rows = self._rows(store)
@@ -44,6 +47,33 @@ class Shown:
         for name, ledger in self.model.ledgers.items():
             if not ledger.forgetful:
                 self._check_floor(name, ledger, rows, set(last))
+
+    def look(self, store: Store, upto: int) -> None:
+        """See which rows have numbers. Some may have lost theirs since the last look, or have got others; commands up
+        to the position `upto` do not know that."""
+        names = {
+            (table, old): key
+            for table, old, key in store.connection.execute("SELECT table_name, old, key FROM renamed")
+        }
+        for (table, old), key in self._names.items():
+            maker = self.model.asked.get(old.removeprefix(PENDING).partition(".")[0])
+            if names.get((table, old)) != key and maker is not None and maker.position is not None:
+                self._former.setdefault((table, key), []).append((maker.position, upto, old))
+        self._names = names
+
+    def leans_on_forgotten(self, change: Change, position: int) -> bool:
+        """Whether the command at `position` knows a row by a number that the backend has forgotten since."""
+        rows = [(change.table, change.key)]
+        for name, reference in self.specs[change.table].reference_of.items():
+            rows += [(reference.table, str(row[name])) for row in (change.before, change.after) if row and name in row]
+        return any(self._name(table, key, position) != key for table, key in rows)
+
+    def _name(self, table: str, key: str, position: int) -> str:
+        """What the row is called that the command at `position` calls `key`."""
+        for maker, upto, old in self._former.get((table, key), ()):
+            if maker < position <= upto:
+                return old
+        return key
 
     def _rows(self, store: Store) -> dict[str, dict[str, tuple[int, Row]]]:
         """Every visible row: by table and key, its mark as pending and its values."""
