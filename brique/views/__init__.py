@@ -33,6 +33,7 @@ from brique.store import (
 )
 from brique.store import Reader as Copy
 from brique.views.keeper import Keeper
+from brique.views.making import Maker
 from brique.views.offer import Offer, offer_from
 from brique.views.reading import Representation, ViewFailed, Views
 from brique.views.tiles import Chart, Figure, ShortList, Tile
@@ -56,6 +57,7 @@ __all__ = [
     "ListPage",
     "ListQuery",
     "LoggedChange",
+    "Maker",
     "Offer",
     "Op",
     "Parameter",

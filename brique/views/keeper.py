@@ -18,12 +18,14 @@ from brique.store import ChangesForgotten, Representations, RowChange, Store, Tx
 from brique.store import Dependency as KeptDependency
 from brique.store import Representation as Kept
 from brique.views.letting_go import Dropped, LettingGo
+from brique.views.making import Maker
 from brique.views.notes import Bits, Changed, entries, pack
 from brique.views.offer import Offer, offer_from
 from brique.views.pattern import Given
 from brique.views.patterns import Patterns
 from brique.views.touched import NoteIndex, crowded
-from brique.views.view import View, fingerprint
+from brique.views.view import View, fingerprint, key_of
+from brique.views.watched import Watch
 
 BYTES_MAX = 512 * 1024**2
 _CHANGES_CHECKED_MAX = 5_000
@@ -36,11 +38,21 @@ class Keeper:
     """Keeps representations of `views` in `store`, and listens to its changes from the start. One thread only."""
 
     def __init__(
-        self, views: Mapping[str, View], store: Store, *, release: str = "", bytes_max: int = BYTES_MAX
+        self,
+        views: Mapping[str, View],
+        store: Store,
+        *,
+        release: str = "",
+        bytes_max: int = BYTES_MAX,
+        maker: Maker | None = None,
     ) -> None:
+        """`maker` runs the views that are watched; without one all are made when they are asked for."""
         self._store = store
         self._bits = Bits(store.specs)
-        self._views = {kept_name(view, store.specs, release): view for view in views.values()}
+        self._by_name = {view.name: view for view in views.values()}
+        self._kept_names = {view.name: kept_name(view, store.specs, release) for view in views.values()}
+        self._views = {self._kept_names[view.name]: view for view in views.values()}
+        self._watch = None if maker is None else Watch(store, maker)
         self._schemes: dict[str, set[str]] = {}
         self._undone = -1
         self.patterns = Patterns(self._views, store.specs, self._bits)
@@ -100,6 +112,28 @@ class Keeper:
         self.dropped = work.finish()
         for pair in self.dropped.aged:
             self._age(kept, pair)
+        if self._watch is not None:
+            self._watch.renew(kept, self.dropped, lambda offer, view: self._put(kept, offer, view, ""))
+
+    def watch(self, name: str, arguments: Mapping[str, Any], user: Any = None) -> None:
+        """Somebody looks at this view: from now on what it makes is made anew in the transaction that touches it."""
+        if self._watch is not None:
+            view = self._by_name[name]
+            self._watch.add(view, self._kept_names[name], key_of(view.arguments(arguments)), user)
+
+    def unwatch(self, name: str, arguments: Mapping[str, Any], user: Any = None) -> None:
+        """He looks no more."""
+        if self._watch is not None:
+            view = self._by_name[name]
+            self._watch.remove(self._kept_names[name], key_of(view.arguments(arguments)), user)
+
+    def catch_up(self, tx: Tx) -> int:
+        """Make some of what is watched and had to wait; how many still do. To be called when nothing else is to do."""
+        if self._watch is None:
+            return 0
+        kept = tx.representations
+        self._in_step(kept)
+        return self._watch.catch_up(kept, lambda offer, view: self._put(kept, offer, view, ""))
 
     def _in_use(self, kept: Representations, table: str) -> set[str]:
         """Schemes in use on `table`; may name some that are not any more, never lacks one."""

@@ -17,39 +17,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-import msgspec
-
-from brique.clock import Clock, stamp
+from brique.clock import Clock, stamp, unstamp
 from brique.errors import (
     BadConfiguration,
-    BadInput,
     BriqueError,
     Busy,
-    NotAllowed,
     NotFound,
-    Refused,
-    Stale,
     TooMuch,
 )
 from brique.schema import TableSpec
-from brique.store import Classes, Db, Known, Reader
+from brique.store import Classes, Reader
 from brique.store import Representation as Kept
-from brique.views.encode import body_of, etag_of
-from brique.views.guard import watched
 from brique.views.keeper import kept_name
-from brique.views.notes import Bits
+from brique.views.making import ANSWERS, BODY_BYTES_MAX, Maker, user_key
 from brique.views.offer import Offer, identity
 from brique.views.recorder import Recording
 from brique.views.view import View, key_of
 
 log = logging.getLogger("brique.views")
-BODY_BYTES_MAX = 16 * 1024**2
 WAIT_SECONDS_MAX = 30.0
 _FAILURE_SECONDS = 2.0
 _FAILURES_MAX = 1000
 _USED_MAX = 1000
-_ANSWERS = (NotFound, NotAllowed, BadInput, Refused, Stale)
-"""Faults that a view may raise on purpose: they are what it has to say."""
 
 
 class ViewFailed(BriqueError):
@@ -104,15 +93,10 @@ class Views:
     ) -> None:
         self.by_name: dict[str, View] = dict(views)
         self._names = {view.name: kept_name(view, specs, release) for view in self.by_name.values()}
-        self._specs = specs
-        self._classes = classes or {}
+        self._maker = Maker(specs, clock=clock, classes=classes, timezone=timezone, body_bytes_max=body_bytes_max)
         self._reader = reader
         self._clock = clock
         self._offer = offer
-        self._timezone = timezone
-        self._known: Known = {}
-        self._bits = Bits(specs)
-        self._body_bytes_max = body_bytes_max
         self._wait_seconds = wait_seconds_max
         self._lock = threading.Lock()
         self._flights: dict[tuple[str, str], Future[Representation]] = {}
@@ -225,8 +209,8 @@ class Views:
         try:
             with self._reader().snapshot() as reader:
                 position = reader.seq()
-                body = self._run(view, key, user, reader, recording)
-        except _ANSWERS:
+                body = self._maker.run(view, key, user, reader, recording)
+        except ANSWERS:
             raise
         except Exception as fault:
             self._note_failure(flight, position, fault)
@@ -235,34 +219,9 @@ class Views:
         self._failures.pop(flight, None)
         return self._keep(view, key, user, body, position, recording)
 
-    def _run(self, view: View, key: str, user: Any, reader: Reader, recording: Recording) -> bytes:
-        db = Db(
-            reader,
-            self._specs,
-            classes=self._classes,
-            known=self._known,
-            recorder=recording,
-            now=self._clock.now,
-            timezone=self._timezone,
-            user=user,
-        )
-        try:
-            with watched(view.name):
-                result = view.run(db, msgspec.json.decode(key))
-                return body_of(
-                    result,
-                    dashboard=view.kind == "dashboard",
-                    what=f"View {view.name}",
-                    bytes_max=self._body_bytes_max,
-                )
-        finally:
-            db.close()
-
     def _keep(
         self, view: View, key: str, user: Any, body: bytes, position: int, recording: Recording
     ) -> Representation:
-        made_at = self._clock.now()
-        until = recording.until
         whole = recording.whole_tables
         if whole and view.fresh_seconds is None and view.name not in self._warned:
             self._warned.add(view.name)
@@ -271,25 +230,13 @@ class Views:
                 view.name,
                 ", ".join(whole),
             )
-        owner = user_key(user) if recording.is_personal else ""
-        etag = etag_of(body)
+        used = self._take_used() if self._offer is not None else ()
+        made = self._maker.offer(self._names[view.name], key, user, body, position, recording, used)
         if self._offer is not None:
-            self._offer(
-                Offer(
-                    view=self._names[view.name],
-                    arguments=identity(key, owner),
-                    body=body,
-                    etag=etag,
-                    position=position,
-                    made_at=stamp(made_at),
-                    notes=self._bits.notes(recording.asked),
-                    user=owner,
-                    since=stamp(recording.since) if recording.since else "",
-                    until=stamp(until) if until else "",
-                    used=self._take_used(),
-                )
-            )
-        return Representation(body, etag, position, made_at, until, personal=recording.is_personal)
+            self._offer(made)
+        return Representation(
+            body, made.etag, position, unstamp(made.made_at), recording.until, personal=recording.is_personal
+        )
 
     # failing
 
@@ -319,16 +266,6 @@ class Views:
             failed = Offer(found.name, found.arguments, b"", "", position, stamp(self._clock.now()), error=error)
             self._offer(failed)
         return _shown(found, error)
-
-
-def user_key(user: Any) -> str:
-    """Whose representation it is: name, role and language, so that none of them shows what was made for another."""
-    if user is None:
-        return "-"
-    if isinstance(user, str):
-        return f"+{user}"
-    parts = [str(getattr(user, name, "")) for name in ("name", "role", "language")]
-    return "+" + "\x1f".join(parts)
 
 
 def _holds(kept: Kept, now: str) -> bool:

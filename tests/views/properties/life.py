@@ -16,7 +16,7 @@ from brique.clock import stamp
 from brique.errors import BriqueError
 from brique.schema import Change, Command, Row, State, TableSpec
 from brique.store import Reader, StageWriter, Store
-from brique.views import Db, Keeper, Offer, View, ViewFailed, Views, letting_go
+from brique.views import Db, Keeper, Maker, Offer, View, ViewFailed, Views, letting_go
 from brique.views.encode import body_of
 from tests.views.properties.programs import Failing, random_view
 from tests.views.properties.tables import KEYS, key_value, random_row, random_specs, random_value
@@ -92,13 +92,19 @@ class Life:
         path = folder / f"{seed}.db"
         self.store = Store(path, self.specs, clock=self.clock, search=self.random.random() < 0.2)
         self.store.connection.execute("PRAGMA synchronous=OFF")
-        self.keeper = Keeper(self.views, self.store)
+        self.eager = self.random.random() < 0.4
+        self.keeper = self.new_keeper()
         self.limits = (self.random.choice((300, 300, 0)), self.random.choice((2000, 2000, 0)))
         self.readers = [Reader(path, self.specs) for _ in range(2)]
         self.processes = [self.process(reader) for reader in self.readers]
 
     def process(self, reader: Reader) -> Views:
         return Views(self.views, self.specs, lambda: reader, clock=self.clock, offer=self.take, timezone=self.zone)
+
+    def new_keeper(self) -> Keeper:
+        """Sometimes one that makes at once what is watched."""
+        maker = Maker(self.specs, clock=self.clock, timezone=self.zone) if self.eager else None
+        return Keeper(self.views, self.store, maker=maker)
 
     def run(self, steps: int = STEPS) -> None:
         usual = letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX
@@ -290,7 +296,7 @@ class Life:
 
     def restart(self) -> None:
         self.store._listeners.clear()
-        self.keeper = Keeper(self.views, self.store)
+        self.keeper = self.new_keeper()
 
     # reads
 
@@ -304,6 +310,9 @@ class Life:
                 other = Asked(view.name, arguments, user)
                 self.asked[other] = Truth()
                 self.asked[other].note(self.clock.now(), self.from_nothing(other))
+        if self.eager and self.random.random() < 0.4:
+            change = self.random.choice((self.keeper.watch, self.keeper.watch, self.keeper.unwatch))
+            change(asked.view, dict(asked.arguments), asked.user)
         self.clock.seconds += 10  # failures are not remembered from one read to the next
         self.compare(asked, self.given(asked), "was given")
 

@@ -1,0 +1,105 @@
+"""Runs a view on one state of the store and packs what it made: the same for a web process and for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from typing import Any
+
+import msgspec
+
+from brique.clock import Clock, stamp
+from brique.errors import BadInput, NotAllowed, NotFound, Refused, Stale
+from brique.schema import TableSpec
+from brique.store import Classes, Db, Known, Reader
+from brique.views.encode import body_of, etag_of
+from brique.views.guard import watched
+from brique.views.notes import Bits
+from brique.views.offer import Offer, identity
+from brique.views.recorder import Recording
+from brique.views.view import View
+
+BODY_BYTES_MAX = 16 * 1024**2
+ANSWERS = (NotFound, NotAllowed, BadInput, Refused, Stale)
+"""Faults that a view may raise on purpose: they are what it has to say."""
+
+
+class Maker:
+    """What views are run with. Thread safe."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, TableSpec],
+        *,
+        clock: Clock,
+        classes: Classes | None = None,
+        timezone: tzinfo = UTC,
+        body_bytes_max: int = BODY_BYTES_MAX,
+    ) -> None:
+        self._specs = specs
+        self.clock = clock
+        self._classes = classes or {}
+        self._timezone = timezone
+        self._known: Known = {}
+        self._bits = Bits(specs)
+        self._body_bytes_max = body_bytes_max
+
+    def run(self, view: View, key: str, user: Any, reader: Reader, recording: Recording) -> bytes:
+        """The bytes of `view` for the arguments in `key`, as `reader` sees the data; what it read is in `recording`."""
+        db = Db(
+            reader,
+            self._specs,
+            classes=self._classes,
+            known=self._known,
+            recorder=recording,
+            now=self.clock.now,
+            timezone=self._timezone,
+            user=user,
+        )
+        try:
+            with watched(view.name):
+                result = view.run(db, msgspec.json.decode(key))
+                return body_of(
+                    result,
+                    dashboard=view.kind == "dashboard",
+                    what=f"View {view.name}",
+                    bytes_max=self._body_bytes_max,
+                )
+        finally:
+            db.close()
+
+    def offer(
+        self,
+        name: str,
+        key: str,
+        user: Any,
+        body: bytes,
+        position: int,
+        recording: Recording,
+        used: tuple[tuple[str, str], ...] = (),
+    ) -> Offer:
+        """What was made, with what it depends on; `name` is the one under which it is kept."""
+        owner = user_key(user) if recording.is_personal else ""
+        return Offer(
+            view=name,
+            arguments=identity(key, owner),
+            body=body,
+            etag=etag_of(body),
+            position=position,
+            made_at=stamp(self.clock.now()),
+            notes=self._bits.notes(recording.asked),
+            user=owner,
+            since=stamp(recording.since) if recording.since else "",
+            until=stamp(recording.until) if recording.until else "",
+            used=used,
+        )
+
+
+def user_key(user: Any) -> str:
+    """Whose representation it is: name, role and language, so that none of them shows what was made for another."""
+    if user is None:
+        return "-"
+    if isinstance(user, str):
+        return f"+{user}"
+    parts = [str(getattr(user, name, "")) for name in ("name", "role", "language")]
+    return "+" + "\x1f".join(parts)
