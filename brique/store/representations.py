@@ -153,7 +153,7 @@ class Representations:
     def drop_all(self, names: Collection[str] | None = None) -> None:
         """Forget all, or all of some names."""
         if names is None:
-            self._run("DELETE FROM representation; DELETE FROM dependency")
+            self._run("DELETE FROM representation; DELETE FROM dependency; DELETE FROM cell; DELETE FROM cell_total")
             return
         pairs = [(name,) for name in names]
         self._connection.executemany("DELETE FROM representation WHERE name = ?", pairs)
@@ -287,6 +287,41 @@ class Representations:
 
     def put_pattern(self, number: int, name: str, body: _Value) -> None:
         self._run("INSERT OR REPLACE INTO pattern(id, name, body) VALUES (?, ?, ?)", (number, name, body))
+
+    def cells(self) -> list[_Value]:
+        """The totals that are kept, in the views room's own words."""
+        return [raw for (raw,) in self._run("SELECT question FROM cell")]
+
+    def put_cell(self, cell: _Value, table: str, question: _Value) -> None:
+        self._run("INSERT INTO cell(id, table_name, question) VALUES (?, ?, ?)", (cell, table, question))
+        self.put_total(cell, b"", 0, 0, 0)  # says that it is there, when nothing is to be counted
+
+    def put_total(self, cell: _Value, part: _Value, rows: int, numbers: int, total: int) -> None:
+        kept = total if -(2**63) <= total < 2**63 else str(total)
+        self._run(
+            "INSERT OR REPLACE INTO cell_total(id, part, rows, numbers, total) VALUES (?, ?, ?, ?, ?)",
+            (cell, part, rows, numbers, kept),
+        )
+
+    def add_to_total(self, cell: _Value, part: _Value, rows: int, numbers: int, total: int) -> None:
+        """A group without rows is no group any more."""
+        found = self._run(
+            "SELECT rows, numbers, total FROM cell_total WHERE id = ? AND part = ?", (cell, part)
+        ).fetchone() or (0, 0, 0)
+        if part and found[0] + rows == 0:
+            self._run("DELETE FROM cell_total WHERE id = ? AND part = ?", (cell, part))
+        else:
+            self.put_total(cell, part, found[0] + rows, found[1] + numbers, int(found[2]) + total)
+
+    def totals(self, cell: _Value) -> list[tuple[_Value, int, int, int]]:
+        """(part, rows, numbers, total) of a cell; nothing when it is not kept."""
+        found = self._run("SELECT part, rows, numbers, total FROM cell_total WHERE id = ?", (cell,))
+        return [(part, rows, numbers, int(total)) for part, rows, numbers, total in found]
+
+    def drop_cells(self, tables: Collection[str]) -> None:
+        for table in tables:
+            self._run("DELETE FROM cell_total WHERE id IN (SELECT id FROM cell WHERE table_name = ?)", (table,))
+            self._run("DELETE FROM cell WHERE table_name = ?", (table,))
 
     def hold_until(self, name: str, arguments: str, until: str) -> None:
         """Count one as absent from the UTC stamp `until` on."""

@@ -17,6 +17,7 @@ from brique.schema import TableSpec
 from brique.store import ChangesForgotten, Representations, RowChange, Store, Tx
 from brique.store import Dependency as KeptDependency
 from brique.store import Representation as Kept
+from brique.views.cells import Cells
 from brique.views.letting_go import Dropped, LettingGo
 from brique.views.making import Maker
 from brique.views.notes import Bits, Changed, entries, pack
@@ -56,6 +57,7 @@ class Keeper:
         self._schemes: dict[str, set[str]] = {}
         self._undone = -1
         self.patterns = Patterns(self._views, store.specs, self._bits)
+        self.cells = Cells(store.specs)
         self.dropped = Dropped()
         """What the last transaction with changes has let go of."""
         self._bytes_more = 0
@@ -81,6 +83,7 @@ class Keeper:
         self._undone = self._store.undone
         self._schemes.clear()
         self.patterns = Patterns(self._views, self._store.specs, self._bits)
+        self.cells.load(kept)
         gone = self.patterns.load(kept.patterns())
         if gone:
             kept.drop_all(gone)
@@ -108,6 +111,8 @@ class Keeper:
         many = crowded(made_ready, _CHANGES_MAX)
         for table in {*tx.reloaded, *many}:
             work.whole(table)
+        self.cells.forget(kept, tx.reloaded)
+        self.cells.follow(kept, made_ready)
         work.look([change for change in made_ready if change.table not in many])
         self.dropped = work.finish()
         for pair in self.dropped.aged:
@@ -178,6 +183,8 @@ class Keeper:
         if late is None:
             return False
         self._put(kept, offer, view, late)
+        for spec, totals in offer.cells if not late else ():  # exact now as then
+            self.cells.take(kept, spec, totals)
         self._make_room(kept, len(offer.body))
         return True
 

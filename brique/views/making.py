@@ -55,6 +55,7 @@ class Maker:
             now=self.clock.now,
             timezone=self._timezone,
             user=user,
+            keep_totals=True,
         )
         try:
             with watched(view.name):
@@ -92,6 +93,7 @@ class Maker:
             since=stamp(recording.since) if recording.since else "",
             until=stamp(recording.until) if recording.until else "",
             used=used,
+            cells=tuple((cell.spec, cell.totals) for cell in recording.cells),
         )
 
 

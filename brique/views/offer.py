@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from brique.store import CellSpec, Total
 from brique.views.notes import Note
 
 
@@ -16,6 +17,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     `view` is the view's name with its fingerprint, `arguments` the identity of the representation (see `identity`),
     `since` and `until` UTC stamps between which it holds ("" for always). With an `error` there is no body: the last
     good bytes are marked with it. `used`: (view, arguments) of representations read lately, to spare when room is made.
+    `cells`: totals of many rows that it has counted.
     """
 
     view: str
@@ -30,6 +32,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     until: str = ""
     error: str = ""
     used: tuple[tuple[str, str], ...] = ()
+    cells: tuple[tuple[CellSpec, tuple[Total, ...]], ...] = ()
 
     def payload(self) -> dict[str, Any]:
         """For the channel."""

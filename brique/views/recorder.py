@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from brique.store import Question, Read
+from brique.store import Counted, Question, Read
 
 DEPENDENCIES_MAX = 4096
 """For one representation; beyond it what was read of a table becomes "the whole table"."""
@@ -22,6 +22,7 @@ class Recording:
         self.since: datetime | None = None
         self.until: datetime | None = None
         self.is_personal = False
+        self.cells: list[Counted] = []
 
     def reads(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> Read:
         by_key = None
@@ -46,6 +47,9 @@ class Recording:
         read = self._wide[table] = Read(Question(table))
         self._reads.append(read)
         return read
+
+    def counted(self, cell: Counted) -> None:
+        self.cells.append(cell)
 
     def clock(self, since: datetime, until: datetime) -> None:
         self.since = since if self.since is None else max(self.since, since)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import apsw
 import pytest
 
 from brique.errors import BadInput, NotFound
@@ -261,3 +262,23 @@ def test_customers_are_found_by_their_class(make: Make) -> None:
     assert shown(world, "names", customer="7") == "Ndiaye"
     world.write("customers", {"number": 7, "name": "Ndiaye-Sow"})
     assert shown(world, "names", customer="7") == "Ndiaye-Sow"
+
+
+def test_totals_of_many_rows_are_kept_in_step_not_counted_again(make: Make) -> None:
+    def board(db: Db) -> Any:
+        orders = db[Order].where(status="open")
+        return [orders.count(), orders.sum("amount"), db[Order].group_by("customer").sum("amount")]
+
+    world = make(board)
+    world.write("orders", *[order(number, customer=number % 3) for number in range(300)])
+    assert shown(world, "board") == [300, "300.00", {"0": "100.00", "1": "100.00", "2": "100.00"}]
+    assert world.store.connection.execute("SELECT count(*) FROM cell").fetchall() == [(3,)]
+    world.write(
+        "orders", order(1, customer=4, amount=250), order(2, status="sent", customer=2), order(900, amount=None)
+    )
+    asked: list[str] = []
+    world.reader.query("SELECT 1").__next__()
+    world.reader._db.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: asked.append(event["sql"]))
+    expected = {"0": "100.00", "1": "99.00", "2": "100.00", "4": "2.50", "7": "0.00"}
+    assert shown(world, "board") == [300, "300.50", expected]
+    assert [sql for sql in asked if "count(*)" in sql] == []

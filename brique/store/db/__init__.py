@@ -1,9 +1,10 @@
 """The data as plain Python, for views and commands: rows of the author's own classes, read as they are looked at."""
 
+from brique.store.db.cells import CellSpec, Counted, Total, part_of
 from brique.store.db.clocks import seconds_of
 from brique.store.db.effects import Asked, Attachment, Letters
 from brique.store.db.facade import Classes, Db, Known
-from brique.store.db.groups import Groups
+from brique.store.db.groups import Groups, canonical
 from brique.store.db.record import Record, row_json, spec_of
 from brique.store.db.rows import Rows
 from brique.store.db.tracking import KEY_COLUMN, PENDING_COLUMN, Forgetful, Question, Read, Recorder, Sort
@@ -16,8 +17,10 @@ __all__ = [
     "PENDING_COLUMN",
     "Asked",
     "Attachment",
+    "CellSpec",
     "Classes",
     "Condition",
+    "Counted",
     "Db",
     "Forgetful",
     "Groups",
@@ -29,8 +32,11 @@ __all__ = [
     "Recorder",
     "Rows",
     "Sort",
+    "Total",
     "WriteDb",
+    "canonical",
     "compare_key",
+    "part_of",
     "row_json",
     "seconds_of",
     "spec_of",

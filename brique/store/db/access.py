@@ -9,8 +9,15 @@ from typing import Any
 
 from brique.errors import BadInput
 from brique.schema import PENDING, Reference, Row, Table, TableSpec, Value, join_key, split_key
+from brique.store.db.cells import CellSpec
 from brique.store.db.where import Condition, met, plain_value, quoted
 from brique.store.layout import collated
+
+_FORMS_MAX = 1_000  # of questions about one table, remembered to have had many rows
+
+
+def _form(cell: CellSpec) -> tuple[Any, ...]:
+    return (tuple((c[0], c[1]) for c in cell.conditions), cell.columns, cell.cuts, cell.summed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,16 @@ class Access:
         self.places: Mapping[str, int] = {name: place for place, name in enumerate(spec.names)}
         self.relation = quoted(f"t_{spec.name}")
         self.collated = frozenset(column.name for column in spec.columns if collated(column))
+        self._large: set[tuple[Any, ...]] = set()
         self.select = ", ".join(["_key", "_version", "_pending", *map(quoted, spec.names)])
+
+    def is_large(self, cell: CellSpec) -> bool:
+        """Whether questions of that form have had many rows, so that their totals may be kept."""
+        return _form(cell) in self._large
+
+    def note_large(self, cell: CellSpec) -> None:
+        if len(self._large) < _FORMS_MAX:
+            self._large.add(_form(cell))
 
     def nocase(self, name: str) -> bool:
         """Whether `name` sorts without regard to the case of ASCII letters."""

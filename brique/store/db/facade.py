@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, TypeVar, cast, overload
@@ -12,8 +12,9 @@ import apsw
 
 from brique.errors import BadConfiguration, BadInput
 from brique.schema import PENDING, Column, Kind, Table, TableSpec, Value, from_python, join_key, to_python
-from brique.store.db import clocks
+from brique.store.db import cells, clocks
 from brique.store.db.access import Access, Stored
+from brique.store.db.cells import PARTS_MAX, CellSpec, Counted, Total, key_of, part_of
 from brique.store.db.record import Record, Values, make, spec_of, values_of
 from brique.store.db.rows import Rows
 from brique.store.db.tracking import Forgetful, Read, Recorder
@@ -34,8 +35,9 @@ class Db:
     """One reading of the data, by one thread, for one run of a function.
 
     Read inside `reader.snapshot()`, and end with `close()`: then everything that it gives is of one moment. (Outside,
-    each question sees the store of its own moment.) `recorder` is told what is read. `now`
-    gives the time (aware), which `db.now` and `db.today` cut to steps in `timezone`.
+    each question sees the store of its own moment.) `recorder` is told what is read. `keep_totals`: look up those of
+    many rows where they are kept, and tell it of others. `now` gives the time (aware), which `db.now` and `db.today`
+    cut to steps in `timezone`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Db:
         now: Callable[[], datetime] = _utc_now,
         timezone: tzinfo = UTC,
         user: Any = None,
+        keep_totals: bool = False,
     ) -> None:
         self.recorder: Recorder = recorder or Forgetful()
         self._reader = reader
@@ -60,6 +63,7 @@ class Db:
         self._moment: datetime | None = None
         self._timezone = timezone
         self._user = user
+        self._cells = keep_totals
         self._open: WeakSet[Iterator[tuple[Value, ...]]] = WeakSet()
 
     @overload
@@ -95,6 +99,22 @@ class Db:
         self._open.clear()
 
     # inside
+
+    def _kept_totals(self, cell: CellSpec) -> list[tuple[tuple[Value, ...], int, int, int]] | None:
+        """(group, rows, numbers, sum) of a total that is kept; None when it is to be counted."""
+        found = self._reader.representations.totals(cell.id) if self._cells else []
+        if not found:
+            return None
+        by_group = [(key_of(part), rows, numbers, total) for part, rows, numbers, total in found]
+        return [total for total in by_group if bool(total[0]) == bool(cell.columns)]
+
+    def _count(self, cell: CellSpec, totals: Iterable[tuple[tuple[Value, ...], int, int, int]]) -> None:
+        """These totals have been counted: they may be worth keeping."""
+        if self._cells:
+            totals = tuple(totals)
+            if len(totals) <= PARTS_MAX and sum(total[1] for total in totals) >= cells.ROWS_MIN:
+                kept = tuple(Total(part_of(key), rows, n, str(total)) for key, rows, n, total in totals)
+                self.recorder.counted(Counted(cell, kept))
 
     def _now(self) -> datetime:
         if self._moment is None:

@@ -9,6 +9,8 @@ import apsw
 
 from brique.errors import BadInput
 from brique.schema import Column, Kind, Table, Value
+from brique.store.db import cells
+from brique.store.db.cells import cell_spec
 from brique.store.db.numbers import add, kept_as_int, mean, plus, sum_python
 from brique.store.db.where import quoted, sort_key
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from brique.store.db.rows import Rows
 
 T = TypeVar("T", bound=Table)
+_KEPT_BY = (Kind.TEXT, Kind.INTEGER, Kind.DECIMAL, Kind.BOOLEAN, Kind.DATE, Kind.DATETIME, Kind.TIME)
+"""Kinds whose values say the same to SQL and Python, so that groups by them can be kept."""
 _PARTS = {"year": 4, "month": 7, "day": 10}
 
 
@@ -97,24 +101,40 @@ class Groups(Generic[T]):
             yield key, (add(summed, iter(lists[key])) if summed else (count, 0))
 
     def _in_sql(self, summed: Column | None) -> list[tuple[tuple[Value, ...], tuple[int, Any]]]:
+        rows = self._rows
+        names = [column.name for column in self._columns]
+        cell = cell_spec(rows._access.spec.name, rows._conditions, names, self._parts, summed.name if summed else "")
+        can_be_kept = not rows._cut_off and all(column.kind in _KEPT_BY for column in self._columns)
+        kept = rows._db._kept_totals(cell) if can_be_kept and rows._access.is_large(cell) else None
+        if kept is None:
+            kept = self._counted(summed)
+            if can_be_kept and sum(total[1] for total in kept) >= cells.ROWS_MIN:
+                rows._access.note_large(cell)
+                rows._db._count(cell, kept)
+        return [(key, (numbers if summed else count, total)) for key, count, numbers, total in kept]
+
+    def _counted(self, summed: Column | None) -> list[tuple[tuple[Value, ...], int, int, int]]:
+        """(group, rows, numbers, sum), each group once."""
         heads = [
             quoted(column.name) if part is None else f"substr({quoted(column.name)}, 1, {part})"
             for column, part in zip(self._columns, self._parts, strict=True)
         ]
-        totals = "count(*), 0"
+        totals = "count(*), 0, 0"
         if summed:
             number = f"CASE WHEN typeof({quoted(summed.name)}) = 'integer' THEN {quoted(summed.name)} END"
-            totals = f"count({number}), coalesce(sum({number}), 0)"
+            totals = f"count(*), count({number}), coalesce(sum({number}), 0)"
         places = ", ".join(str(number + 1) for number in range(len(heads)))
         sql, parameters = self._rows._sql(f"{', '.join(heads)}, {totals}", f"GROUP BY {places}")
-        found = []
+        found: dict[tuple[Value, ...], tuple[int, int, int]] = {}
         for values in self._rows._db._query(sql, parameters):
-            found.append((self._key(values[:-2]), (cast("int", values[-2]), values[-1])))
-        return found
+            count, numbers, total = cast("tuple[int, int, int]", values[-3:])
+            held = found.get(self._key(values[:-3]), (0, 0, 0))
+            found[self._key(values[:-3])] = (held[0] + count, held[1] + numbers, held[2] + total)
+        return [(key, *total) for key, total in found.items()]
 
     def _key(self, values: tuple[Value, ...]) -> tuple[Value, ...]:
         return tuple(
-            _canonical(column, value) if part is None else (None if value is None else str(value)[:part])
+            canonical(column, value) if part is None else (None if value is None else str(value)[:part])
             for column, part, value in zip(self._columns, self._parts, values, strict=True)
         )
 
@@ -131,7 +151,7 @@ def _hashable(value: Any) -> bool:
     return not isinstance(value, (dict, list))
 
 
-def _canonical(column: Column, value: Value) -> Value:
+def canonical(column: Column, value: Value) -> Value:
     """1 and 1.0 are one group in SQL: give both one face."""
     if isinstance(value, float) and value.is_integer() and column.kind is not Kind.REAL:
         return int(value)

@@ -10,8 +10,9 @@ import apsw
 
 from brique.errors import BadInput, NotFound
 from brique.schema import Column, Kind, Table, Value
-from brique.store.db import where
+from brique.store.db import cells, where
 from brique.store.db.access import Access, Stored
+from brique.store.db.cells import cell_spec
 from brique.store.db.groups import Groups
 from brique.store.db.numbers import add, kept_as_int, mean, sum_python
 from brique.store.db.tracking import KEY_COLUMN, Question, Read, Sort
@@ -150,8 +151,28 @@ class Rows(Generic[T]):
         self._reads(ordered=self._cut_off)
         if self._skip and not self._plain():
             return sum(1 for _ in self._stored())
+        if not self._cut_off and self._plain():
+            return self._totals(None)[0]
         ((found,),) = self._db._fetch(*self._sql("count(*)"))
         return self._cut(cast("int", found) + sum(1 for _ in self._laid()))
+
+    def _totals(self, summed: Column | None) -> tuple[int, int, int]:
+        """Rows, those with a number and its sum: kept, or counted by SQL. Raises apsw.SQLError on overflow."""
+        cell = cell_spec(self._access.spec.name, self._conditions, summed=summed.name if summed else "")
+        kept = self._db._kept_totals(cell) if self._access.is_large(cell) else None
+        if kept is not None:
+            return kept[0][1:]
+        what = "count(*), 0, 0"
+        if summed is not None:
+            name = quoted(summed.name)
+            number = f"CASE WHEN typeof({name}) = 'integer' THEN {name} END"
+            what = f"count(*), count({number}), coalesce(sum({number}), 0)"
+        ((rows, numbers, total),) = self._db._fetch(*self._sql(what))
+        found = (cast("int", rows), cast("int", numbers), cast("int", total))
+        if found[0] >= cells.ROWS_MIN:
+            self._access.note_large(cell)
+            self._db._count(cell, [((), *found)])
+        return found
 
     def _cut(self, found: int) -> int:
         return found if self._limit is None else min(found, self._limit)
@@ -308,9 +329,11 @@ class Rows(Generic[T]):
     def _total(self, column: Column) -> tuple[int, Any]:
         """How many values of `column` are numbers of its kind, and their exact sum (store form)."""
         if column.kind is not Kind.REAL and kept_as_int(column) and self._plain():
-            name = quoted(column.name)
-            number = f"CASE WHEN typeof({name}) = 'integer' THEN {name} END"
             try:
+                if not self._cut_off:
+                    return self._totals(column)[1:]
+                name = quoted(column.name)
+                number = f"CASE WHEN typeof({name}) = 'integer' THEN {name} END"
                 ((count, total),) = self._db._fetch(*self._sql(f"count({number}), sum({number})"))
             except apsw.SQLError as fault:
                 if "overflow" not in str(fault):

@@ -19,6 +19,7 @@ from brique.schema import Value
 
 if TYPE_CHECKING:
     from brique.store.db.access import Stored
+    from brique.store.db.cells import Counted
     from brique.store.db.where import Condition
 
 PENDING_COLUMN = "_pending"
@@ -71,6 +72,10 @@ class Recorder(Protocol):
         """`question` is asked; `via` says that its key was found in these columns of rows of another read."""
         ...
 
+    def counted(self, cell: Counted) -> None:
+        """Many rows were counted for these totals, which are not kept yet."""
+        ...
+
     def clock(self, since: datetime, until: datetime) -> None:
         """The time was read; the answer is the same from `since` up to, not including, `until`."""
         ...
@@ -88,6 +93,9 @@ class Forgetful:
 
     def reads(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> Read:
         return self._read
+
+    def counted(self, cell: Counted) -> None:
+        return
 
     def clock(self, since: datetime, until: datetime) -> None:
         return

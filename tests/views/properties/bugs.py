@@ -10,7 +10,7 @@ from typing import Any
 
 from brique.store import Db, Representations, Rows
 from brique.store.db.record import Values
-from brique.views import keeper, letting_go, notes, pattern, patterns, reading
+from brique.views import cells, keeper, letting_go, notes, pattern, patterns, reading
 from brique.views.recorder import Recording
 from tests.views.properties.life import Life, Violation
 
@@ -361,6 +361,61 @@ def schemes_forgotten(patch: Patch) -> None:
     patch.set(keeper.Keeper, "_in_use", lambda self, kept, table: set(in_use(self, kept, table)))
 
 
+def old_rows_left_in_totals(patch: Patch) -> None:
+    count = cells.Cells._count
+    patch.set(cells.Cells, "_count", lambda self, s, side, sign, found: sign > 0 and count(self, s, side, sign, found))
+
+
+def totals_without_changes_of_group(patch: Patch) -> None:
+    key = cells.Cells._key
+    first: dict[Any, Any] = {}
+    patch.set(
+        cells.Cells,
+        "_key",
+        lambda self, spec, side: first.setdefault((id(self), side.key, spec.id), key(self, spec, side)),
+    )
+
+
+def empty_groups_kept(patch: Patch) -> None:
+    put = Representations.add_to_total
+
+    def never_gone(self: Any, cell: bytes, part: bytes, rows: int, numbers: int, total: int) -> None:
+        put(self, cell, part, rows, numbers, total)
+        if not [held for held in self.totals(cell) if held[0] == part]:
+            self.put_total(cell, part, 0, 0, 0)
+
+    patch.set(Representations, "add_to_total", never_gone)
+
+
+def totals_outliving_a_reload(patch: Patch) -> None:
+    patch.set(cells.Cells, "forget", lambda *_: None)
+
+
+def totals_ahead_of_the_file(patch: Patch) -> None:
+    load = cells.Cells.load
+    patch.set(cells.Cells, "load", lambda self, kept: None if self._known else load(self, kept))
+
+
+def late_totals_unchecked(patch: Patch) -> None:
+    accept = keeper.Keeper.accept
+
+    def trusting(self: Any, tx: Any, payload: Any) -> bool:
+        for spec, totals in keeper.offer_from(payload).cells:
+            self.cells.take(tx.representations, spec, totals)
+        return bool(accept(self, tx, payload))
+
+    patch.set(keeper.Keeper, "accept", trusting)
+
+
+def everything_counted_as_a_number(patch: Patch) -> None:
+    add = Representations.add_to_total
+    patch.set(
+        Representations,
+        "add_to_total",
+        lambda self, cell, part, rows, numbers, total: add(self, cell, part, rows, rows, total),
+    )
+
+
 def undone_parts_told(patch: Patch) -> None:
     """What was rolled back inside a transaction is not told, and what was left of it neither."""
     look = letting_go.LettingGo.look
@@ -376,5 +431,7 @@ BUGS: tuple[Callable[[Patch], None], ...] = (
     masks_replaced, first_bound_for_all, patterns_ahead_of_the_file,
     patterns_never_kept, references_not_looked_back_on, first_reference_only, referring_column_unread,
     what_belongs_to_one_user_let_go_for_none, late_offers_unchecked, late_changes_by_their_first, reloads_unseen,
-    clock_unread, clock_that_only_goes_on, user_unread, old_dependencies_kept, schemes_forgotten, undone_parts_told,
+    old_rows_left_in_totals, totals_without_changes_of_group, empty_groups_kept, totals_outliving_a_reload,
+    totals_ahead_of_the_file, late_totals_unchecked, everything_counted_as_a_number, clock_unread,
+    clock_that_only_goes_on, user_unread, old_dependencies_kept, schemes_forgotten, undone_parts_told,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from brique.clock import stamp
 from brique.errors import BriqueError
 from brique.schema import Change, Command, Row, State, TableSpec
 from brique.store import Reader, StageWriter, Store
+from brique.store.db import cells
 from brique.views import Db, Keeper, Maker, Offer, View, ViewFailed, Views, letting_go
 from brique.views.encode import body_of
 from tests.views.properties.programs import Failing, random_view
@@ -94,7 +95,11 @@ class Life:
         self.store.connection.execute("PRAGMA synchronous=OFF")
         self.eager = self.random.random() < 0.4
         self.keeper = self.new_keeper()
-        self.limits = (self.random.choice((300, 300, 0)), self.random.choice((2000, 2000, 0)))
+        self.limits = (
+            self.random.choice((300, 300, 0)),
+            self.random.choice((2000, 2000, 0)),
+            self.random.choice((1, 1, 200)),
+        )
         self.readers = [Reader(path, self.specs) for _ in range(2)]
         self.processes = [self.process(reader) for reader in self.readers]
 
@@ -107,8 +112,8 @@ class Life:
         return Keeper(self.views, self.store, maker=maker)
 
     def run(self, steps: int = STEPS) -> None:
-        usual = letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX
-        letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX = self.limits
+        usual = letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX, cells.ROWS_MIN
+        letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX, cells.ROWS_MIN = self.limits
         try:
             with self.store.transaction() as tx:
                 for name in self.specs:
@@ -125,7 +130,7 @@ class Life:
             self.release()
             self.look_at_kept(len(self.asked))
         finally:
-            letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX = usual
+            letting_go.CHECKED_MAX, letting_go.DEPENDENTS_MAX, cells.ROWS_MIN = usual
             for reader in self.readers:
                 reader.close()
             self.store.close()
