@@ -43,7 +43,7 @@ def _text(values: tuple[Value, ...]) -> str:
 
 def folded(text: str) -> str:
     """`fold(text)`, fast for texts of which only some letters are not ASCII."""
-    return text.lower() if text.isascii() else _NOT_ASCII.sub(_fold_run, text).lower()
+    return text.lower() if text.isascii() else _NOT_ASCII.sub(_fold_run, text.lower())
 
 
 def _fold_run(run: re.Match[str]) -> str:

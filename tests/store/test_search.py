@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brique.schema import fold
@@ -11,6 +11,7 @@ from brique.store import sample, search
 
 
 @given(st.text())
+@example("Ꭰ and ΑΣ, İ")
 def test_fast_folding_is_folding(text: str) -> None:
     assert search.folded(text) == fold(text)
 
