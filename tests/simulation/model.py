@@ -42,6 +42,9 @@ class Model:
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     of_mark: dict[str, Asked] = field(default_factory=dict)
     checks: int = 0
+    acknowledged: int = 0
+    """How often a client was told that something is kept."""
+    _looked: tuple[object, ...] = ()
     may_forget: bool = False
     """Commands that settled long ago may be forgotten."""
     dismissed: set[int] = field(default_factory=set)
@@ -73,6 +76,7 @@ class Model:
             if asked.is_fresh and store is not None:
                 self._check_fresh(asked, position, store)
         asked.is_acknowledged, asked.position = True, position
+        self.acknowledged += 1
         self.by_position[position] = asked
         if store is not None and not asked.is_forgotten:
             row = store.connection.execute("SELECT id FROM command WHERE position = ?", (position,)).fetchone()
@@ -83,11 +87,11 @@ class Model:
         """Of a command that was only wanted if its row was as its author saw it: nothing that still waits has come
         between."""
         [change] = asked.command.changes
-        real_key = store.reader.real_key
-        row = change.table, real_key(change.table, change.key)
+        real_key, name = store.reader.real_key, self.seen.name
+        row = change.table, real_key(change.table, name(change.table, change.key, position))
         for earlier in sorted((one for one in self.by_position if one < position), reverse=True):
             for other in self.by_position[earlier].command.changes:
-                if (other.table, real_key(other.table, other.key)) == row:
+                if (other.table, real_key(other.table, name(other.table, other.key, earlier))) == row:
                     found = store.connection.execute("SELECT state FROM command WHERE position = ?", (earlier,))
                     waits = found.fetchone() in (("kept",), ("sending",))
                     mark = None if other.after is None else other.after["mark"]
@@ -96,8 +100,12 @@ class Model:
                     return
 
     def check(self, store: Store) -> None:
-        """Everything that must hold at any time. `store` must have taken in all of its spool."""
+        """Everything that must hold at any time. `store` must have taken in all of its spool. Where nothing has changed
+        since the last look, that one stands."""
         self.checks += 1
+        looks = self._looks(store)
+        if looks == self._looked:
+            return
         there = {
             position: (identity, _STATES[state], dismissed)
             for position, identity, state, dismissed in store.connection.execute(
@@ -112,6 +120,22 @@ class Model:
             self._check_effects(name, {*touched, *(asked for asked in changed if asked.backend == name)})
             self._check_after(touched)
         self.seen.check(store)
+        self._looked = looks
+
+    def _looks(self, store: Store) -> tuple[object, ...]:
+        """What must have changed when anything that is checked has."""
+        return (
+            store,
+            store.connection.total_changes(),
+            len(self.by_position),
+            self.acknowledged,
+            self.may_forget,
+            *(
+                (len(ledger.erp.log), ledger.erp.state.version, ledger.epoch, ledger.forgetful)
+                for ledger in self.ledgers.values()
+            ),
+            *(erp.epoch for erp in self.erps.values()),
+        )
 
     def _check_commands(self, there: dict[int, tuple[str, State, int]]) -> list[Asked]:
         """Every acknowledged command is there, and its state follows from the one before. Those that have moved."""

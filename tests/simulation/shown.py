@@ -35,7 +35,7 @@ class Shown:
         for position, asked in sorted(self.model.by_position.items()):
             if asked.state in WAITING:
                 for change in asked.command.changes:
-                    name = change.table, self._name(change.table, change.key, position)
+                    name = change.table, self.name(change.table, change.key, position)
                     last[change.table, renamed.get(name, name[1])] = _numbered(
                         change, self.specs[change.table], renamed
                     )
@@ -66,9 +66,9 @@ class Shown:
         rows = [(change.table, change.key)]
         for name, reference in self.specs[change.table].reference_of.items():
             rows += [(reference.table, str(row[name])) for row in (change.before, change.after) if row and name in row]
-        return any(self._name(table, key, position) != key for table, key in rows)
+        return any(self.name(table, key, position) != key for table, key in rows)
 
-    def _name(self, table: str, key: str, position: int) -> str:
+    def name(self, table: str, key: str, position: int) -> str:
         """What the row is called that the command at `position` calls `key`."""
         for maker, upto, old in self._former.get((table, key), ()):
             if maker < position <= upto:
