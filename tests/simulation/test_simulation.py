@@ -37,7 +37,7 @@ def test_a_simulation_is_the_same_each_time() -> None:
 
 
 def test_lives_are_rich_in_faults_and_ends() -> None:
-    lives = [simulate(seed) for seed in range(120, 132)]
+    lives = [simulate(seed) for seed in range(120, 128)]
     states = {asked.state for life in lives for asked in life.model.by_position.values()}
     assert {State.APPLIED, State.REFUSED, State.CONFLICT, State.WITHDRAWN} <= states
     faults: Counter[str] = Counter()
