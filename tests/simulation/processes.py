@@ -324,7 +324,7 @@ class Door:
 class Channel:
     """A backend process's end of the door; others may act, and the process end, before and after each call.
 
-    `is_cut`: the process is dead already, and only what it was doing to its backend goes on. No other process of a
+    `is_cut`: the process is dead already, and only what it had begun with its backend goes on. No other process of a
     backend is started before the kernel has seen the end of the last one, and nobody writes in a folder whose lock
     another one holds; so nobody gives back, claims or tells what is another's, and claims need no owner.
     """
@@ -336,9 +336,9 @@ class Channel:
 
     def call(self, method: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         Crash.check()
+        self._between(f"{method}?")
         if self.is_cut:
             raise Crash("dead already")
-        self._between(f"{method}?")
         try:
             answer = self._door.call(method, payload)
         except EngineAway:

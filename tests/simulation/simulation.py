@@ -29,7 +29,7 @@ from brique.errors import EngineAway, NotFound
 from tests.simulation.backends import FakeBackend, Manner
 from tests.simulation.disk import SimDisk
 from tests.simulation.erp import Erp, tables_of
-from tests.simulation.faults import Ended, Faults
+from tests.simulation.faults import Crash, Ended, Faults
 from tests.simulation.habits import Habits
 from tests.simulation.mishaps import Mishaps, set_zone
 from tests.simulation.model import Broken, Model
@@ -137,6 +137,8 @@ class Simulation:
         is_held = self.holds_reports and place == "report?"
         if self.running is not None and (is_held or self.chance() < self.faults.weather.pause):
             self.running.pause()
+        if place == "begin" and any(task is self.running for _, task in self.zombies):
+            raise Crash("dead already: nothing new is begun")
         if place not in ("ping", "prepare"):
             self.faults.crash("backend process killed at a call", 0.5)
 
