@@ -23,6 +23,7 @@ from bench import (
     power,
     replay,
     replay_mongodb,
+    views,
 )
 from bench.erp import Workshop
 from bench.figures import Figures, run_script, write_report
@@ -58,6 +59,7 @@ BENCHES: dict[str, Bench] = {
     "lossy": lossy.run,
     "store": _store,
     "page": _page,
+    "views": views.run,
 }
 
 

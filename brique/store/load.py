@@ -111,6 +111,7 @@ class Load:
                 for statement in self._new.create_indexes():
                     self._run(statement)
                 self._index_text(0, self._last)
+            self._measure()
             self._publish()
             self._drop(self._old)
             return
@@ -127,6 +128,7 @@ class Load:
             self._take_sample()
             yield from self._chunks("search", self._index_text)
             yield from self._merge()
+        self._measure()
         self._publish()
         yield
         yield from self._drop_slowly(self._old)
@@ -207,6 +209,12 @@ class Load:
                 return
             pages = _MERGE_PAGES
             yield
+
+    def _measure(self) -> None:
+        """Have SQLite know which columns tell rows apart: without it, it may go by a status rather than a customer."""
+        self._run("PRAGMA analysis_limit=1000")
+        with self._store.transaction():
+            self._run(f"ANALYZE {self._new.table}")
 
     def _publish(self) -> None:
         """Let the new rows count, pending changes laid over them, in one transaction."""

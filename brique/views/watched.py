@@ -35,7 +35,8 @@ class Watch:
     def __init__(self, store: Store, maker: Maker) -> None:
         self._store, self._maker = store, maker
         self._counts: dict[tuple[str, str, str], int] = {}
-        self._watched: dict[str, dict[tuple[str, str, str], _Watched]] = {}
+        self._watched: dict[str, dict[str, dict[str, _Watched]]] = {}
+        """By name, arguments and user."""
         self._late: dict[tuple[str, str, str], _Watched] = {}
 
     def add(self, view: View, name: str, key: str, user: Any) -> None:
@@ -44,7 +45,8 @@ class Watch:
         if watched not in self._counts and len(self._counts) >= _WATCHED_MAX:
             return
         self._counts[watched] = self._counts.get(watched, 0) + 1
-        self._watched.setdefault(name, {}).setdefault(watched, _Watched(view, name, key, user))
+        by_user = self._watched.setdefault(name, {}).setdefault(key, {})
+        by_user.setdefault(watched[2], _Watched(view, name, key, user))
 
     def remove(self, name: str, key: str, user: Any) -> None:
         watched = (name, key, user_key(user))
@@ -52,7 +54,10 @@ class Watch:
         if left > 0:
             self._counts[watched] = left
         else:
-            self._watched.get(name, {}).pop(watched, None)
+            by_key = self._watched.get(name, {})
+            by_key.get(key, {}).pop(watched[2], None)
+            if not by_key.get(key, {}):
+                by_key.pop(key, None)
             self._late.pop(watched, None)
 
     def touched(self, dropped: Dropped) -> Iterator[_Watched]:
@@ -61,13 +66,11 @@ class Watch:
             return
         for name, arguments in dropped.pairs:
             key, _, user = arguments.partition("\x1f")
-            for watched, found in self._watched.get(name, {}).items() if not user else ():
-                if watched[1] == key:
-                    yield found
-            if user and (name, key, user) in self._watched.get(name, {}):
-                yield self._watched[name][(name, key, user)]
+            by_user = self._watched.get(name, {}).get(key, {})
+            yield from (found for whose, found in by_user.items() if not user or whose == user)
         for name in dropped.names:
-            yield from self._watched.get(name, {}).values()
+            for by_user in self._watched.get(name, {}).values():
+                yield from by_user.values()
 
     def renew(self, kept: Representations, dropped: Dropped, put: Callable[[Offer, View], None]) -> None:
         """Make anew what is watched and was let go of."""
