@@ -6,11 +6,9 @@ one is being claimed the next one is read.
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from brique.commands import Waiting
@@ -75,15 +73,3 @@ class Ahead:
     def stop(self) -> None:
         self._claiming.shutdown(wait=True, cancel_futures=True)
         self._thread.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def without_gc() -> Iterator[None]:
-    """Thousands of commands come and go without a cycle among them: looking for cycles would cost a quarter."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

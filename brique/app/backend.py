@@ -23,7 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from brique.app.ahead import Ahead, Window, without_gc
+from brique.app.ahead import Ahead, Window
 from brique.app.intranet import Declared
 from brique.app.refreshing import Refreshing
 from brique.app.reporting import AtOnce, Reporting
@@ -316,7 +316,7 @@ class BackendProcess:
         windows, first = self.ahead.windows(), True
         try:
             for window in windows:
-                with self._timed(seconds), without_gc():
+                with self._timed(seconds):
                     self.replay.run(window.waiting, claimed=window.claimed, goes_on=not first)
                 first = False
                 if self._stopped.is_set():

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,22 +49,37 @@ class Totals:
 def run_chunk(first: int, count: int, commands: int = COMMANDS) -> Totals:
     """Seeds `first` to `first + count - 1`, one after the other."""
     totals = Totals()
-    gc.freeze()
-    gc.disable()  # a life makes few cycles; looking for them all the time would take an eighth of it
-    for seed in range(first, first + count):
-        gc.collect()
-        totals.seeds += 1
-        try:
-            done = simulate(seed, commands)
-        except AssertionError as fault:
-            totals.failures[seed] = str(fault)
-            continue
-        totals.commands += len(done.model.by_position)
-        totals.steps += done.step
-        totals.checks += done.model.checks
-        totals.faults.update(done.faults.counts)
-        totals.states.update(str(asked.state) for asked in done.model.by_position.values())
+    with _collecting_seldom():
+        for seed in range(first, first + count):
+            gc.collect()
+            _add(totals, seed, commands)
     return totals
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """A life makes few cycles; looking for them all the time would take an eighth of it."""
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def _add(totals: Totals, seed: int, commands: int) -> None:
+    totals.seeds += 1
+    try:
+        done = simulate(seed, commands)
+    except AssertionError as fault:
+        totals.failures[seed] = str(fault)
+        return
+    totals.commands += len(done.model.by_position)
+    totals.steps += done.step
+    totals.checks += done.model.checks
+    totals.faults.update(done.faults.counts)
+    totals.states.update(str(asked.state) for asked in done.model.by_position.values())
 
 
 def run(first: int, seconds: float, workers: int, commands: int = COMMANDS) -> Iterator[tuple[Totals, int]]:
