@@ -54,7 +54,7 @@ class Maker:
             self.clock,
             self.seldom,
         ]
-        kinds += [self.linked, self.linked, self.one]
+        kinds += [self.linked, self.linked, self.one, self.any_at_all]
         made = self.random.choice(kinds)()
         return self.branch(made, depth) if depth and self.random.random() < 0.2 else made
 
@@ -234,6 +234,12 @@ class Maker:
             return found
 
         return run
+
+    def any_at_all(self) -> Read:
+        """Whether there is a row, by one condition: it often hangs on one row."""
+        spec = self.table()
+        name, value = self.condition(spec)
+        return lambda db, given: db[spec.name].where(**{name: value(db, given)}).exists()
 
     def order(self, spec: TableSpec) -> list[str]:
         names = self.random.sample([column.name for column in spec.columns], self.random.choice((0, 1, 1, 2)))
