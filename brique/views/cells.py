@@ -62,6 +62,10 @@ class Cells:
             kept.drop_cells(tables)
             self.load(kept)
 
+    def has(self, table: str) -> bool:
+        """Whether there are totals of rows of the table."""
+        return table in self._by_scheme
+
     def follow(self, kept: Representations, changes: Iterable[Changed]) -> None:
         """Bring the totals from before these changes to after them."""
         if not self._known:

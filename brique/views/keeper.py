@@ -103,11 +103,8 @@ class Keeper:
             self._views,
             lambda table: list(self._in_use(kept, table)),
         )
-        made_ready = [
-            Changed(change, self._bits)
-            for change in changes
-            if self._bits.knows(change.table) and change.table not in tx.reloaded
-        ]
+        read = {table for table in {change.table for change in changes} if self._is_read(kept, table)} - tx.reloaded
+        made_ready = [Changed(change, self._bits) for change in changes if change.table in read]
         many = crowded(made_ready, _CHANGES_MAX)
         for table in {*tx.reloaded, *many}:
             work.whole(table)
@@ -139,6 +136,12 @@ class Keeper:
         kept = tx.representations
         self._in_step(kept)
         return self._watch.catch_up(kept, lambda offer, view: self._put(kept, offer, view, ""))
+
+    def _is_read(self, kept: Representations, table: str) -> bool:
+        """Whether a change of the table may touch anything that is kept."""
+        if not self._bits.knows(table):
+            return False
+        return bool(self._in_use(kept, table) or self.patterns.on(table)) or self.cells.has(table)
 
     def _in_use(self, kept: Representations, table: str) -> set[str]:
         """Schemes in use on `table`; may name some that are not any more, never lacks one."""
