@@ -47,20 +47,30 @@ from brique.views import Offer, Views
 
 
 class Readers:
-    """Readers of the copy, one for each thread that asks."""
+    """Readers of the copy, one for each thread that asks; a thread that has ended leaves its own to the next one."""
 
     def __init__(self, declared: Declared, settings: Settings) -> None:
         self._declared, self._path = declared, settings.data / "store.db"
         self._local = threading.local()
-        self._all: list[Reader] = []
+        self._lock = threading.Lock()
+        self._owners: list[tuple[threading.Thread, Reader]] = []
 
     def mine(self) -> Reader:
         """The reader of the calling thread."""
         reader: Reader | None = getattr(self._local, "reader", None)
         if reader is None:
-            reader = self._local.reader = Reader(self._path, self._declared.specs)
-            self._all.append(reader)
+            with self._lock:
+                reader = self._left_behind() or Reader(self._path, self._declared.specs)
+                self._owners.append((threading.current_thread(), reader))
+            self._local.reader = reader
         return reader
+
+    def _left_behind(self) -> Reader | None:
+        for place, (owner, reader) in enumerate(self._owners):
+            if not owner.is_alive():
+                del self._owners[place]
+                return reader
+        return None
 
     @contextmanager
     def borrow(self) -> Iterator[Reader]:
@@ -68,8 +78,9 @@ class Readers:
         yield self.mine()
 
     def close(self) -> None:
-        while self._all:
-            self._all.pop().close()
+        with self._lock:
+            while self._owners:
+                self._owners.pop()[1].close()
 
 
 class Offers:

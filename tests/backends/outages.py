@@ -235,7 +235,7 @@ class OutageContract:
             with pytest.raises(BackendAway), backend.snapshot() as snapshot:
                 place.cut()
                 list(snapshot.read(spec))
-        assert len(rows_of(backend, spec)) == ROWS
+        assert len(eventually(lambda: rows_of(backend, spec))) == ROWS
         backend.close()
 
     def test_a_password_never_stands_in_a_message(self, place: Place) -> None:
