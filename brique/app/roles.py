@@ -133,14 +133,14 @@ def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Cal
 def _on_signal(stop: Callable[[], None]) -> None:
     """Call `stop` when the process is asked to end, in a thread: a handler in the main thread runs only when that
     thread next moves, and it may be waiting while the kernel gives the signal to another."""
-    heard, ears = os.pipe()
-    os.set_blocking(ears, False)
-    signal.set_wakeup_fd(ears)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
     def wait() -> None:
-        os.read(heard, 1)
+        os.read(reading, 1)
         stop()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
