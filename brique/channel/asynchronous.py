@@ -151,7 +151,6 @@ class _Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class, only by what it does
-        self.channel.deliver("connected", {})
 
     def send(self, method: str, payload: Payload) -> tuple[int, asyncio.Future[Payload]]:
         self.number += 1

@@ -1,4 +1,8 @@
-"""The answering end: a Unix socket that only its owner may open, and bounded work in flight."""
+"""The answering end: a Unix socket that only its owner may open, and bounded work in flight.
+
+A connection begins with the event `connected`, which the server sends once the connection is among those that get
+events: the client then looks at what it may have missed, and nothing falls between that look and the first event.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from typing import cast
 from brique import errors
 from brique.channel.wire import (
     ANSWER,
+    CONNECTED,
     EVENT,
     FAULT,
     REQUEST,
@@ -56,6 +61,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
+        self.hello = pack(EVENT, 0, CONNECTED, {}, limits)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._greeting: set[asyncio.Task[None]] = set()
@@ -143,6 +149,7 @@ class Connection(asyncio.Protocol):
             transport.abort()
         else:
             self.server.connections.add(self)
+            transport.write(self.server.hello)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.connections.discard(self)  # calls in flight go on: their callers will ask again by their ids

@@ -171,7 +171,6 @@ class _Wire:
 
     def _read(self) -> None:
         frames = Frames(self.channel.limits)
-        self.channel.deliver("connected", {})
         try:
             while data := self._sock.recv(256 * 1024):
                 frames.feed(data)

@@ -21,6 +21,7 @@ Handler = Callable[[str, Payload], Awaitable[Payload]]
 OnEvent = Callable[[str, Payload], None]
 
 REQUEST, ANSWER, FAULT, EVENT = range(4)
+CONNECTED = "connected"
 Message = tuple[int, int, Any, Any]
 
 _LENGTH = struct.Struct(">I")
