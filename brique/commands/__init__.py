@@ -8,6 +8,7 @@ from brique.commands.claims import Claims
 from brique.commands.clerk import ACTS, Act, Clerk, Done
 from brique.commands.custom import CommandSpec, Parameter, Wish, backend_of, command_spec, run, stored, wish_of
 from brique.commands.desk import Answer, Author, Desk, may
+from brique.commands.heirs import arguments_with_heirs, with_heirs
 from brique.commands.ledger import Ledger
 from brique.commands.life import LIFE, MOVES, WAITS, check_move, may_move
 from brique.commands.notes import FileNotes, MemoryNotes
@@ -69,6 +70,7 @@ __all__ = [
     "Waiting",
     "Wish",
     "adopted_of",
+    "arguments_with_heirs",
     "backend_of",
     "check",
     "check_move",
@@ -85,4 +87,5 @@ __all__ = [
     "run",
     "stored",
     "wish_of",
+    "with_heirs",
 ]

@@ -17,9 +17,11 @@ from anyio import to_thread
 
 from brique.commands import custom
 from brique.commands.acts import EDITED, RETRIED, Again, Source
+from brique.commands.custom import CommandSpec
 from brique.commands.desk import Answer, Author, Desk, may
+from brique.commands.heirs import arguments_with_heirs, with_heirs
 from brique.errors import BriqueError, NotAllowed, NotFound, Refused
-from brique.schema import Row, State
+from brique.schema import Change, Row, State
 from brique.store import StoredCommand
 
 Act = Literal["retry", "withdraw", "dismiss", "arrived", "lost", "resend"]
@@ -109,7 +111,7 @@ class Clerk:
         again = Again(receipt, how, author.name, self.source, lost)
         given: dict[str, Any] = {"token": token, "origin": self.source.origin or "form", "replaces": again}
         if command.name in self.desk.commands:
-            arguments = custom.given(self.desk.commands[command.name], command.arguments)
+            arguments = await to_thread.run_sync(self._arguments, self.desk.commands[command.name], command.arguments)
             return await self.desk.run(for_whom, command.name, {**arguments, **values}, **given)
         if not command.changes and command.effects:
             if values:
@@ -122,7 +124,7 @@ class Clerk:
     ) -> Answer:
         if len(item.command.changes) != 1:
             raise Refused(_("This cannot be sent again as it was: enter it anew."))
-        [change] = item.command.changes
+        change = await to_thread.run_sync(self._meant, *item.command.changes)
         wanted = {**(change.after or {}), **values}
         if change.before is None:
             return await self.desk.create(author, change.table, wanted, **given)
@@ -197,6 +199,16 @@ class Clerk:
         source = msgspec.to_builtins(self.source)
         payload = {"position": item.position, "state": str(state), "by": author.name, "reason": reason}
         await self.desk.caller.acall("move", {**payload, "source": source})
+
+    def _arguments(self, spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a command to run it anew, on the rows that are meant now."""
+        with self.desk.borrow() as reader, reader.snapshot():
+            return custom.given(spec, arguments_with_heirs(reader, spec, arguments))
+
+    def _meant(self, change: Change) -> Change:
+        """`change` on the row, and with the references, that are meant now."""
+        with self.desk.borrow() as reader, reader.snapshot():
+            return with_heirs(reader, change, self.desk.specs)
 
     def _values(self, table: str, key: str) -> Row:
         """The row as the copy has it; raises NotFound when it is not there."""

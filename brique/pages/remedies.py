@@ -6,7 +6,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from brique.commands import CommandSpec
+from brique.commands import CommandSpec, arguments_with_heirs, with_heirs
 from brique.errors import BriqueError
 from brique.pages.asks import asks_of_command, asks_of_table
 from brique.pages.conflict import Conflict
@@ -49,7 +49,7 @@ class Remedies:
             return self._ends(self._run_again(item, command, token), item)
         if len(item.command.changes) != 1:
             return None
-        [change] = item.command.changes
+        change = with_heirs(self.copy, item.command.changes[0], self.parts.specs)
         spec = self.parts.specs.get(change.table)
         if spec is None or change.after is None or not spec.writable:
             return None
@@ -95,7 +95,7 @@ class Remedies:
     def _run_again(self, item: StoredCommand, command: CommandSpec, token: str) -> Form:
         runs = Runs(self.parts)
         sheet = sheet_of(self.parts, asks_of_command(command), self.teller.formats, self.copy)
-        stored: Row = dict(item.command.arguments)
+        stored: Row = arguments_with_heirs(self.copy, command, item.command.arguments)
         return runs.form(self.request, command, sheet.texts_of(stored), token)
 
     def _make_anew(self, item: StoredCommand, change: Change, spec: TableSpec, token: str) -> Form:

@@ -10,10 +10,11 @@ import psycopg
 from brique import Intranet, Table, WriteDb, key, ref
 from brique.schema import State
 from tests.app.site import running
+from tests.pages.writing import fields
 from tests.postgres import PostgresServer
 
 SCHEMA = """
-CREATE TABLE orders(id serial PRIMARY KEY, customer text NOT NULL);
+CREATE TABLE orders(id serial PRIMARY KEY, customer text NOT NULL CHECK (customer <> 'nobody'));
 CREATE TABLE line(id serial PRIMARY KEY, order_id integer NOT NULL REFERENCES orders(id), place integer NOT NULL,
   item text NOT NULL, UNIQUE (order_id, place));
 CREATE TABLE stamp(id serial PRIMARY KEY, number integer);
@@ -93,3 +94,35 @@ def test_lines_are_added_to_an_order_that_has_no_number(own_postgres: PostgresSe
             ("old", 1, "old"), ("Awa", 1, "pear"), ("Awa", 2, "plum"), ("Awa", 3, "fig"), ("Awa", 4, "late"),
             ("Bea", 1, "tea"), ("Bea", 2, "milk"),
         ]  # fmt: skip
+
+
+def test_lines_refused_with_their_order_follow_it_when_it_is_sent_anew(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = own_postgres.make_database(script=SCHEMA)
+    with running(make_intranet(url), tmp_path / "data") as site:
+        site.loaded("order", "line")
+        own_postgres.stop()
+        made = site.ask("POST", "/api/tables/order", json={"customer": "nobody"}).json()["receipt"]
+        order = f"new-{made}"
+        lines = [site.run("add_line", order=order, item=item)["receipt"] for item in ("pear", "plum")]
+        plain = {"order": order, "place": 7, "item": "fig"}
+        answer = site.ask("POST", "/api/tables/line", json=plain)
+        assert answer.status_code == 202, answer.text
+        lines.append(answer.json()["receipt"])
+        own_postgres.start()
+        assert {site.settled(receipt).state for receipt in (made, *lines)} == {State.REFUSED}
+        own_postgres.stop()
+        again = site.ask("POST", f"/api/outbox/{made}/edit", json={"values": {"customer": "none"}})
+        assert again.status_code in (200, 202), again.text
+        page = site.ask("GET", f"/outbox/{lines[2]}").text
+        instead = again.json()["receipt"]
+        assert fields(page)["order"] == f"new-{instead}"  # the form is filled in with the order that is meant now
+        late = [site.ask("POST", f"/api/outbox/{line}/retry").json()["receipt"] for line in lines]
+        own_postgres.start()
+        assert {site.settled(receipt).state for receipt in (instead, *late)} == {State.APPLIED}
+        with psycopg.connect(url) as db:
+            found = db.execute(
+                "SELECT customer, place, item FROM line JOIN orders ON orders.id = order_id ORDER BY order_id, place"
+            ).fetchall()
+        assert found == [("old", 1, "old"), ("none", 1, "pear"), ("none", 2, "plum"), ("none", 7, "fig")]
