@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from brique.app.run_file import Run, check_run, read_run, write_run
     from brique.app.sources import url_of
     from brique.app.web import run_web
+    from brique.app.why import Behind, Cause, Known, OfTable, why_at
 
 _HOMES = {
     "doors": ("accounts_of", "check_spool_of", "declared_of", "setup_link", "written"),
@@ -29,17 +30,22 @@ _HOMES = {
     "run_file": ("Run", "check_run", "read_run", "write_run"),
     "sources": ("url_of",),
     "web": ("run_web",),
+    "why": ("Behind", "Cause", "Known", "OfTable", "why_at"),
 }
 
 __all__ = [
     "Act",
     "Answer",
     "Asked",
+    "Behind",
+    "Cause",
     "Declared",
     "Done",
     "Inline",
     "Intranet",
+    "Known",
     "Observed",
+    "OfTable",
     "One",
     "Outbox",
     "Run",
@@ -55,6 +61,7 @@ __all__ = [
     "run_web",
     "setup_link",
     "url_of",
+    "why_at",
     "write_run",
     "written",
 ]

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from brique.cli import backup, ctl, demo, new, outbox, settings, spool, up, users
+from brique.cli import backup, ctl, demo, new, outbox, settings, spool, up, users, why
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 
@@ -26,6 +26,7 @@ for command in (
     outbox.outbox,
     users.users,
     settings.settings,
+    why.why,
     ctl.ctl,
     backup.backup,
     backup.verify,

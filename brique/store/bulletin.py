@@ -235,6 +235,16 @@ class Bulletin(Snapshots):
         with self.snapshot():
             return list(self._logged("WHERE table_name = ? AND key = ? ORDER BY seq DESC LIMIT ?", (table, key, limit)))
 
+    def last_changes(self, table: str, limit: int = 50) -> list[LoggedChange]:
+        """The last changes of a table, newest first, as far as the log reaches."""
+        with self.snapshot():
+            return list(self._logged("WHERE table_name = ? ORDER BY seq DESC LIMIT ?", (table, limit)))
+
+    def change(self, seq: int) -> LoggedChange | None:
+        """The change of that number; None when the log does not reach back so far."""
+        with self.snapshot():
+            return next(self._logged("WHERE seq = ?", (seq,)), None)
+
     def _logged(self, tail: str, bound: tuple[Any, ...]) -> Iterator[LoggedChange]:
         query = (
             f"SELECT seq, table_name, key, before, after, at, origin, pending_before, pending_after FROM change {tail}"  # noqa: S608

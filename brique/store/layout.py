@@ -16,7 +16,7 @@ import msgspec
 
 from brique.schema import Column, Kind, TableSpec
 
-FORMAT = 4
+FORMAT = 5
 """Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
 _ROWS = 1
 """Number of the layout of copies: another one means loading anew, which a backend that is away would make wait."""
@@ -58,6 +58,11 @@ CREATE TABLE cell(id BLOB PRIMARY KEY, table_name TEXT NOT NULL, question BLOB N
 CREATE TABLE cell_total(id BLOB, part BLOB, rows INTEGER NOT NULL, numbers INTEGER NOT NULL, total NOT NULL,
   PRIMARY KEY(id, part)) WITHOUT ROWID;
 """
+_MAKING = """
+ALTER TABLE representation ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE representation ADD COLUMN took_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE representation ADD COLUMN makes INTEGER NOT NULL DEFAULT 1;
+"""
 UPGRADES = {
     1: """
 ALTER TABLE command ADD COLUMN tables TEXT NOT NULL DEFAULT '';
@@ -70,6 +75,7 @@ ALTER TABLE fresh RENAME TO fresh_2;
     + _FRESH
     + _FRESH_2,
     3: "DROP TABLE representation; DROP TABLE dependency;" + _KEPT,
+    4: _MAKING,
 }
 """What makes the next layout of each older one."""
 
@@ -119,6 +125,7 @@ CREATE TABLE renamed(table_name TEXT, old TEXT, key TEXT NOT NULL, PRIMARY KEY(t
     + _DEEDS
     + _FRESH
     + _KEPT
+    + _MAKING
 )
 
 

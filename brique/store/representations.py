@@ -15,6 +15,7 @@ _OF_IDENTITIES = (
     "WHERE r.name = ? AND r.arguments >= j.value AND r.arguments < j.value || ' '"
 )
 _FIELDS = "name, arguments, etag, content_type, position, dependencies, last_good, error, user, until, made_at, since"
+_CAUSE = "CASE WHEN cause > position THEN cause WHEN until <= excluded.made_at THEN -1 ELSE cause END"  # see `Making`
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,25 @@ class Representation:
     user: str = ""
     until: str | None = None
     since: str = ""
+    took_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How bytes came about. `took_us`: the last time, in microseconds. `makes`: how often since they are kept.
+
+    `cause`: the number of the change that has let go of them (beyond their position: of these very bytes; else of those
+    before them), BY_CLOCK, or NEVER. `used_at`: when a use was last told.
+    """
+
+    took_us: int
+    makes: int
+    cause: int
+    used_at: str
+    size: int
+
+
+BY_CLOCK, NEVER = -1, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,15 @@ class Representations:
             name, arguments, etag, body, position, made_at, content_type, notes, bool(good), error, user, until, since
         )
 
+    def making(self, name: str, arguments: str) -> Making | None:
+        """How the bytes of `name(arguments)` came about."""
+        row = self._run(
+            "SELECT took_us, makes, cause, used_at, length(body) FROM representation r JOIN body b ON b.id = r.body_id "
+            "WHERE name = ? AND arguments = ?",
+            (name, arguments),
+        ).fetchone()
+        return None if row is None else Making(*row)
+
     def etag(self, name: str, arguments: str) -> str | None:
         row = self._run(
             "SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments)
@@ -81,6 +110,14 @@ class Representations:
     def of(self, name: str, limit: int = 1000) -> list[str]:
         """Arguments for which bytes of `name` are kept, at most `limit`."""
         found = self._run("SELECT arguments FROM representation WHERE name = ? LIMIT ?", (name, limit))
+        return [str(row[0]) for row in found]
+
+    def identities(self, name: str, arguments: str, limit: int) -> list[str]:
+        """At most `limit` identities for these arguments, ready or not: for everybody, and for one user each."""
+        found = self._run(
+            "SELECT arguments FROM representation WHERE name = ? AND arguments >= ? AND arguments < ? LIMIT ?",
+            (name, arguments, arguments + " ", limit),
+        )
         return [str(row[0]) for row in found]
 
     def put(self, made: Representation, dependencies: Iterable[Dependency] | None = None) -> None:
@@ -96,9 +133,10 @@ class Representations:
             self._run("UPDATE body SET body = ? WHERE id = ?", (made.body, body_id))
         size = len(made.body) + len(made.dependencies or b"") + len(made.arguments) + 100
         self._run(
-            f"INSERT INTO representation({_FIELDS}, used_at, size, body_id) "  # noqa: S608
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET etag = excluded.etag, "
+            f"INSERT INTO representation({_FIELDS}, used_at, size, body_id, took_us) "  # noqa: S608
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            f"ON CONFLICT DO UPDATE SET cause = {_CAUSE}, makes = makes + 1, took_us = excluded.took_us, "
+            "etag = excluded.etag, "
             "content_type = excluded.content_type, position = excluded.position, "
             "dependencies = excluded.dependencies, last_good = excluded.last_good, error = excluded.error, "
             "user = excluded.user, until = excluded.until, made_at = excluded.made_at, since = excluded.since, "
@@ -106,7 +144,7 @@ class Representations:
             (
                 made.name, made.arguments, made.etag, made.content_type, made.position, made.dependencies,
                 int(made.last_good), made.error, made.user, made.until, made.made_at, made.since, made.made_at, size,
-                body_id,
+                body_id, made.took_us,
             ),
         )  # fmt: skip
         if dependencies is not None:
@@ -232,29 +270,34 @@ class Representations:
         found = self._run("SELECT DISTINCT name, arguments FROM dependency WHERE table_name = ?", (table,))
         return [(str(name), str(arguments)) for name, arguments in found]
 
-    def let_go(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Mark as absent: out of date, but their last good bytes stay until they are replaced or evicted."""
+    def let_go(self, pairs: Iterable[tuple[str, str]], cause: int = NEVER) -> None:
+        """Mark as absent: out of date, but their last good bytes stay until they are replaced or evicted. `cause`: the
+        number of the change."""
         pairs = list(pairs)
         self._connection.executemany(
-            "UPDATE representation SET dependencies = NULL WHERE name = ? AND arguments = ?", pairs
+            "UPDATE representation SET dependencies = NULL, cause = ? WHERE name = ? AND arguments = ?",
+            [(cause, *pair) for pair in pairs],
         )
         self._connection.executemany("DELETE FROM dependency WHERE name = ? AND arguments = ?", pairs)
 
-    def let_go_set(self, name: str, identities: Sequence[str] | None = None) -> None:
+    def let_go_set(self, name: str, identities: Sequence[str] | None = None, cause: int = NEVER) -> None:
         """Mark as absent all of `name`, or those with these arguments for any user: one statement however many."""
         which, bound = "name = ?", [name]
         if identities is not None:
             which += f" AND arguments IN ({_OF_IDENTITIES})"
             bound += [msgspec.json.encode(identities).decode(), name]
         self._run(f"DELETE FROM dependency WHERE {which}", bound)  # noqa: S608
-        self._run(f"UPDATE representation SET dependencies = NULL WHERE {which} AND dependencies IS NOT NULL", bound)  # noqa: S608
+        self._run(
+            f"UPDATE representation SET dependencies = NULL, cause = ? WHERE {which} AND dependencies IS NOT NULL",  # noqa: S608
+            (cause, *bound),
+        )
 
-    def let_go_dependents(self, table: str, scheme: str, value: _Value) -> None:
+    def let_go_dependents(self, table: str, scheme: str, value: _Value, cause: int = NEVER) -> None:
         """Mark as absent all that depend on this value: one statement however many there are."""
         self._run(
-            "UPDATE representation SET dependencies = NULL WHERE (name, arguments) IN "
+            "UPDATE representation SET dependencies = NULL, cause = ? WHERE (name, arguments) IN "
             "(SELECT name, arguments FROM dependency WHERE table_name = ? AND scheme = ? AND value = ?)",
-            (table, scheme, value),
+            (cause, table, scheme, value),
         )
 
     def ready(self, name: str, arguments: str) -> list[tuple[str, _Value]]:
@@ -323,9 +366,12 @@ class Representations:
             self._run("DELETE FROM cell_total WHERE id IN (SELECT id FROM cell WHERE table_name = ?)", (table,))
             self._run("DELETE FROM cell WHERE table_name = ?", (table,))
 
-    def hold_until(self, name: str, arguments: str, until: str) -> None:
-        """Count one as absent from the UTC stamp `until` on."""
-        self._run("UPDATE representation SET until = ? WHERE name = ? AND arguments = ?", (until, name, arguments))
+    def hold_until(self, name: str, arguments: str, until: str, cause: int = NEVER) -> None:
+        """Count one as absent from the UTC stamp `until` on, because of the change numbered `cause`."""
+        self._run(
+            "UPDATE representation SET until = ?, cause = ? WHERE name = ? AND arguments = ?",
+            (until, cause, name, arguments),
+        )
 
     def names(self) -> list[str]:
         """The names under which bytes are kept."""

@@ -32,28 +32,33 @@ from brique.store import (
     topics_since,
 )
 from brique.store import Reader as Copy
+from brique.views.explain import Cause, Known, Why, cause_of, why
 from brique.views.keeper import Keeper
 from brique.views.making import Maker
 from brique.views.offer import Offer, offer_from
 from brique.views.reading import Representation, ViewFailed, Views
 from brique.views.tiles import Chart, Figure, ShortList, Tile
 from brique.views.view import Parameter, View, view_of
+from brique.views.wording import Dependency
 
 __all__ = [
     "OUTBOX",
     "STATUS",
     "BackendState",
     "Beside",
+    "Cause",
     "ChangesForgotten",
     "Chart",
     "Classes",
     "Copy",
     "Db",
     "Deed",
+    "Dependency",
     "Figure",
     "Filter",
     "Group",
     "Keeper",
+    "Known",
     "ListPage",
     "ListQuery",
     "LoggedChange",
@@ -73,6 +78,8 @@ __all__ = [
     "View",
     "ViewFailed",
     "Views",
+    "Why",
+    "cause_of",
     "label_of",
     "offer_from",
     "pulse",
@@ -81,4 +88,5 @@ __all__ = [
     "sortable",
     "topics_since",
     "view_of",
+    "why",
 ]

@@ -107,13 +107,13 @@ class Keeper:
         made_ready = [Changed(change, self._bits) for change in changes if change.table in read]
         many = crowded(made_ready, _CHANGES_MAX)
         for table in {*tx.reloaded, *many}:
-            work.whole(table)
+            work.whole(table, self._store.reader.seq())
         self.cells.forget(kept, tx.reloaded)
         self.cells.follow(kept, made_ready)
         work.look([change for change in made_ready if change.table not in many])
         self.dropped = work.finish()
-        for pair in self.dropped.aged:
-            self._age(kept, pair)
+        for pair, seq in self.dropped.aged.items():
+            self._age(kept, pair, seq)
         if self._watch is not None:
             self._watch.renew(kept, self.dropped, lambda offer, view: self._put(kept, offer, view, ""))
 
@@ -153,7 +153,7 @@ class Keeper:
         view = self._views.get(pair[0])
         return None if view is None else view.fresh_seconds
 
-    def _age(self, kept: Representations, pair: tuple[str, str]) -> None:
+    def _age(self, kept: Representations, pair: tuple[str, str], seq: int) -> None:
         """A whole table has changed under a view that may be some seconds behind: it holds until then, not longer."""
         held = kept.get(*pair)
         fresh = self._fresh(pair)
@@ -161,7 +161,7 @@ class Keeper:
             return
         until = stamp(unstamp(held.made_at) + timedelta(seconds=fresh))
         if held.until is None or until < held.until:
-            kept.hold_until(*pair, until)
+            kept.hold_until(*pair, until, seq)
 
     # offers
 
@@ -211,6 +211,7 @@ class Keeper:
             user=offer.user,
             since=offer.since,
             until=min((until for until in (offer.until, end) if until), default=None),
+            took_us=offer.took_us,
         )
         found = []
         for note in notes.notes:

@@ -37,11 +37,11 @@ class _Lead:
 @dataclass
 class Dropped:
     """What was let go of: (name, arguments) one by one, and names of which many or all were. `aged`: those that may
-    stay a while although they are behind."""
+    stay a while although they are behind, each with the number of the change."""
 
     pairs: dict[tuple[str, str], None] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
-    aged: dict[tuple[str, str], None] = field(default_factory=dict)
+    aged: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class LettingGo:
@@ -63,11 +63,11 @@ class LettingGo:
         self._gone: set[str] = set()
         self.dropped = Dropped()
 
-    def whole(self, table: str) -> None:
-        """Anything may be different in that table."""
+    def whole(self, table: str, seq: int) -> None:
+        """Anything may be different in that table; `seq`: by the number of the change that says so."""
         for name in self._patterns.names_on(table):
-            self._drop_set(name, None)
-        self._drop(self._kept.depending_on_table(table))
+            self._drop_set(name, None, seq)
+        self._drop(self._kept.depending_on_table(table), seq)
 
     def look(self, changes: Sequence[Changed]) -> None:
         """Find what these touch."""
@@ -108,7 +108,7 @@ class LettingGo:
             if identity is not None or root.pattern.everywhere:
                 self._lead(pattern.pattern.name, identity, _Lead(pattern, change, root, side))
         if left[0] <= 0:
-            self._drop_set(pattern.pattern.name, None)
+            self._drop_set(pattern.pattern.name, None, change.change.seq)
 
     def _roots(self, pattern: Compiled, key: str, left: list[int]) -> Iterator[tuple[Compiled, Side]]:
         """The rows from which references lead to the row of `key`, by the patterns that they belong to."""
@@ -151,12 +151,13 @@ class LettingGo:
         everywhere = by_identity.get(None, [])
         patient = self._views[name].fresh_seconds is not None
         if len(by_identity) > CHECKED_MAX and not patient:
-            self._drop_set(name, None if everywhere else [i for i in by_identity if i is not None])
+            seq = next(iter(by_identity.values()))[0].change.change.seq
+            self._drop_set(name, None if everywhere else [i for i in by_identity if i is not None], seq)
             return
         if everywhere:
             ready = self._kept.ready_of(name, -1 if patient else CHECKED_MAX + 1)
             if len(ready) > CHECKED_MAX and not patient:
-                self._drop_set(name, None)
+                self._drop_set(name, None, everywhere[0].change.change.seq)
                 return
             for arguments, raw in ready:
                 own = by_identity.get(arguments.partition("\x1f")[0], [])
@@ -172,7 +173,8 @@ class LettingGo:
         given = Given(self._views[name], msgspec.json.decode(arguments.partition("\x1f")[0]), self._specs)
         meant = [lead for lead in leads if self._is_touched(notes, given, lead)]
         if meant:
-            self._end(name, arguments, any(lead.pattern.pattern.is_narrow for lead in meant))
+            narrow = any(lead.pattern.pattern.is_narrow for lead in meant)
+            self._end(name, arguments, narrow, meant[0].change.change.seq)
 
     def _is_touched(self, notes: Notes, given: Given, lead: _Lead) -> bool:
         pattern, root = lead.pattern.pattern, lead.root.pattern
@@ -195,33 +197,36 @@ class LettingGo:
         """The representations with a stored entry."""
         pairs = self._kept.depending(table, scheme, [value])
         if len(pairs) > DEPENDENTS_MAX:
-            self._kept.let_go_dependents(table, scheme, value)
+            self._kept.let_go_dependents(table, scheme, value, changes[0].change.seq)
             self.dropped.names.update(name for name, _ in pairs)
             return
         for name, arguments in pairs:
             raw = None if name in self._gone else self._kept.dependencies(name, arguments)
             if raw is None or (name, arguments) in self.dropped.pairs:
                 continue
-            touched = [
-                note for note in unpack(raw).notes if note.table == table and any(map(Asked(note).touched_by, changes))
-            ]
+            touched, seq = [], 0
+            for note in unpack(raw).notes:
+                by = next(filter(Asked(note).touched_by, changes), None) if note.table == table else None
+                if by is not None:
+                    touched.append(note)
+                    seq = seq or by.change.seq
             if touched:
-                self._end(name, arguments, any(note.is_narrow for note in touched))
+                self._end(name, arguments, any(note.is_narrow for note in touched), seq)
 
-    def _end(self, name: str, arguments: str, narrow: bool) -> None:
+    def _end(self, name: str, arguments: str, narrow: bool, seq: int) -> None:
         view = self._views.get(name)
         if view is not None and view.fresh_seconds is not None and not narrow:
-            self.dropped.aged[(name, arguments)] = None
+            self.dropped.aged.setdefault((name, arguments), seq)
         elif (name, arguments) not in self.dropped.pairs:
-            self._drop([(name, arguments)])
+            self._drop([(name, arguments)], seq)
 
-    def _drop(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def _drop(self, pairs: Sequence[tuple[str, str]], seq: int) -> None:
         if pairs:
-            self._kept.let_go(pairs)
+            self._kept.let_go(pairs, seq)
             self.dropped.pairs.update(dict.fromkeys(pairs))
 
-    def _drop_set(self, name: str, identities: Sequence[str] | None) -> None:
-        self._kept.let_go_set(name, identities)
+    def _drop_set(self, name: str, identities: Sequence[str] | None, seq: int) -> None:
+        self._kept.let_go_set(name, identities, seq)
         self.dropped.names.add(name)
         if identities is None:
             self._gone.add(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
+from time import perf_counter_ns
 from typing import Any
 
 import msgspec
@@ -57,6 +58,7 @@ class Maker:
             user=user,
             keep_totals=True,
         )
+        began = perf_counter_ns()
         try:
             with watched(view.name):
                 result = view.run(db, msgspec.json.decode(key))
@@ -67,6 +69,7 @@ class Maker:
                     bytes_max=self._body_bytes_max,
                 )
         finally:
+            recording.took_us = (perf_counter_ns() - began) // 1000
             db.close()
 
     def offer(
@@ -94,6 +97,7 @@ class Maker:
             until=stamp(recording.until) if recording.until else "",
             used=used,
             cells=tuple((cell.spec, cell.totals) for cell in recording.cells),
+            took_us=recording.took_us,
         )
 
 

@@ -293,6 +293,10 @@ class Bits:
             bits |= places.get(column, 0)
         return bits
 
+    def names(self, table: str, mask: int) -> tuple[str, ...]:
+        """The columns of a mask; `_pending` for the mark of commands."""
+        return tuple(name for name, bit in self._places[table].items() if mask & bit)
+
     def notes(self, reads: Sequence[Read]) -> tuple[Note, ...]:
         """A note for each question that was asked, once."""
         places: dict[Any, int] = {}

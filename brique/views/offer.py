@@ -17,7 +17,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     `view` is the view's name with its fingerprint, `arguments` the identity of the representation (see `identity`),
     `since` and `until` UTC stamps between which it holds ("" for always). With an `error` there is no body: the last
     good bytes are marked with it. `used`: (view, arguments) of representations read lately, to spare when room is made.
-    `cells`: totals of many rows that it has counted.
+    `cells`: totals of many rows that it has counted. `took_us`: how long the view ran.
     """
 
     view: str
@@ -33,6 +33,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     error: str = ""
     used: tuple[tuple[str, str], ...] = ()
     cells: tuple[tuple[CellSpec, tuple[Total, ...]], ...] = ()
+    took_us: int = 0
 
     def payload(self) -> dict[str, Any]:
         """For the channel."""

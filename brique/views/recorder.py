@@ -22,6 +22,7 @@ class Recording:
         self.since: datetime | None = None
         self.until: datetime | None = None
         self.is_personal = False
+        self.took_us = 0
         self.cells: list[Counted] = []
 
     def reads(self, question: Question, via: tuple[Read, tuple[str, ...]] | None = None) -> Read:

@@ -55,6 +55,8 @@ def test_users_are_added_listed_and_changed(used: Path) -> None:
 @pytest.mark.parametrize(("words", "error"), [
     (("users", "list", "--data", "nowhere"), "Nothing has been started in nowhere"),
     (("outbox", "--data", "nowhere"), "Nothing has been started in nowhere"),
+    (("why", "/", "--data", "nowhere"), "Nothing has been started in nowhere"),
+    (("why", "/nowhere", "--data", "data"), "Nothing answers at /nowhere"),
     (("backup", "--data", "nowhere", "b.tar.gz"), "There is no data folder"),
     (("backup", "--data", "data", "b.zip"), "no name for a backup"),
     (("verify", "shop.db"), "cannot be read"),
@@ -70,6 +72,15 @@ def test_a_weak_password_is_told_with_its_field(used: Path) -> None:
     told = brique("users", "add", "x", "--password", "abc", "--data", "data", folder=used)
     assert told.status == 1
     assert "Error: This password cannot be used.\n  password: " in told.err
+
+
+def test_why_tells_of_a_row_when_brique_has_stopped(used: Path) -> None:
+    told = brique("why", "/tables/customer/4", "--json", "--data", "data", folder=used)
+    table = json.loads(told.out)["table"]
+    assert (table["is_there"], table["key"]) == (True, "4")
+    assert any(cause["by"] == "create" for cause in table["last"]), table
+    shown = brique("why", "/tables/customer/4", "--data", "data", folder=used).out.splitlines()
+    assert shown[0] == "row 4 of customer: made of the copy for each reader, no bytes are kept"
 
 
 def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
