@@ -21,8 +21,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from brique.app.checkpoints import Checkpoints
 from brique.commands import Ledger, LedgerAnswer, Report, Request
-from brique.errors import BriqueError, Busy, NoRoom
+from brique.errors import BriqueError, Busy
 from brique.store import Load, Store
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Writer:
         self.ledger, self.store = ledger, store
         self.batch_max, self.queue_max = batch_max, queue_max
         self._after_batch = after_batch
+        self._checkpoints = Checkpoints(store)
         self._requests: deque[_Asked] = deque()
         self._reports: deque[_Asked] = deque()
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
@@ -134,6 +136,7 @@ class Writer:
             self._refuse_all()
             raise
         finally:
+            self._checkpoints.stop()
             self.ended.set()
 
     def _turn(self) -> bool:
@@ -163,17 +166,10 @@ class Writer:
         if self._loads:
             self._step()
         elif not (batch or reports or jobs):
-            self._checkpoint(self.store.checkpoint)
+            self._checkpoints.now()
         if batch or reports or jobs:
             self._after_batch()
-            self._checkpoint(self.store.checkpoint_when_long)
-
-    def _checkpoint(self, checkpoint: Callable[[], object]) -> None:
-        """Move the store's log into its file; on a disk without room it stays, and is tried again."""
-        try:
-            checkpoint()
-        except NoRoom as fault:
-            log.info("%s", fault.message)
+            self._checkpoints.after_batch()
 
     def _handle(self, batch: list[_Asked]) -> None:
         try:
@@ -208,10 +204,10 @@ class Writer:
             loading.future.set_exception(fault)
             return
         if time.monotonic() - started > 1.0:
-            self._checkpoint(self.store.checkpoint)
+            self._checkpoints.now()
         if not more:
             self._loads.popleft()
-            self._checkpoint(self.store.checkpoint)
+            self._checkpoints.now()
             loading.future.set_result(None)
             self._after_batch()
 

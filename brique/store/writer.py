@@ -67,6 +67,7 @@ class Store:
                 try_this="Move it away: brique builds it anew from the backends and the spool.",
             ) from fault
         self._wal_frames = 0
+        self._wal_frames_wanted = _WAL_FRAMES_MAX
         self.connection.set_wal_hook(self._note_wal)
         self._seq = self._number("SELECT max(seq) FROM change")
         self._settlement = self._number("SELECT value FROM meta WHERE name = 'settlement'")
@@ -271,9 +272,14 @@ class Store:
 
     def checkpoint_when_long(self) -> None:
         """`checkpoint` when the log has grown long, as it does under a load of many rows."""
-        if self._wal_frames > _WAL_FRAMES_MAX:
+        if self.log_is_long:
             self.checkpoint()
-            self._wal_frames = 0
+
+    @property
+    def log_is_long(self) -> bool:
+        """Whether the log is worth a `checkpoint`; when a reader keeps it from starting anew, not until it has grown
+        by as much again."""
+        return self._wal_frames > self._wal_frames_wanted
 
     def _note_wal(self, _connection: apsw.Connection, _database: str, frames: int) -> int:
         self._wal_frames = frames
@@ -283,7 +289,7 @@ class Store:
         """Move the log into the database; how many pages it still held. May run in another thread. Raises NoRoom.
 
         `restart`: wait for readers so that the log starts anew, and give its room back; by default the log starts anew
-        when it has passed 64 MB.
+        when it has passed 64 MB, and with False it goes on, which holds up nobody who writes.
         """
         try:
             return self._checkpoint(restart)
@@ -303,7 +309,9 @@ class Store:
                 try:
                     self._checkpointer.wal_checkpoint(mode=mode)
                 except apsw.BusyError:
-                    return int(size)  # a long reader: the next call tries again
+                    self._wal_frames_wanted = size + _WAL_FRAMES_MAX
+                    return int(size)  # a long reader
+                self._wal_frames, self._wal_frames_wanted = 0, _WAL_FRAMES_MAX
             return int(size)
 
     def _cut_log(self, connection: apsw.Connection) -> None:
