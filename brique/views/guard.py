@@ -2,7 +2,7 @@
 
 What a view makes is kept until what it read changes; of a file or a web page brique would never learn that it has.
 Python's audit events tell; the hook is installed when the first view runs and looks only at threads that run one.
-Not seen: `time`, `random` and their like (see `View.warnings`), and files opened before the view began.
+Not seen: `time`, `random` and their like (see `chance`), and files opened before the view began.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _own_folders() -> tuple[str, ...]:
     return tuple(sorted(path.rstrip(os.sep) + os.sep for path in found if path and path != os.sep))
 
 
-_OWN = _own_folders()
+OWN = _own_folders()
+"""Where the program itself lies: what is there is nobody's view."""
 
 
 @contextmanager
@@ -102,16 +103,25 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     try:
         shown = repr(arguments[0])[:200] if arguments and not event.startswith("socket.") else repr(arguments[1:])[:200]
         fault = BadConfiguration(
-            f"View {view} reads {_CALLS[event]}, which is not tracked: {event}({shown}). "
+            f"View {view} reads {_CALLS[event]}, which is not tracked: {event}({shown}){_place()}. "
             "What it makes would be kept when that changes.",
             try_this="let a backend bring the data into a table, and read the table",
             view=view,
             call=event,
+            place=_place().removeprefix(" in "),
         )
     finally:
         _running.view = view
     _running.fault = fault
     raise fault
+
+
+def _place() -> str:
+    """` in sales.py:41`: the line of the view's own code that led to the call; "" when there is none."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and (frame.f_code.co_filename.startswith(OWN) or frame.f_code.co_filename[:1] == "<"):
+        frame = frame.f_back
+    return "" if frame is None else f" in {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def _reads_data(arguments: tuple[Any, ...]) -> bool:
@@ -122,7 +132,7 @@ def _reads_data(arguments: tuple[Any, ...]) -> bool:
     if not isinstance(path, (str, bytes, os.PathLike)):
         return False  # a descriptor that is open already
     text = os.fsdecode(path)
-    if text.startswith(_OWN) or os.path.abspath(text).startswith(_OWN):  # noqa: PTH100 - links stay as they are
+    if text.startswith(OWN) or os.path.abspath(text).startswith(OWN):  # noqa: PTH100 - links stay as they are
         return False
     return not _importing()
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime, tzinfo
 from time import perf_counter_ns
 from typing import Any
 
 import msgspec
 
 from brique.clock import Clock, stamp
-from brique.errors import BadInput, NotAllowed, NotFound, Refused, Stale
+from brique.errors import BadConfiguration, BadInput, NotAllowed, NotFound, Refused, Stale
 from brique.schema import TableSpec
 from brique.store import Classes, Db, Known, Reader
+from brique.views.chance import CLOSE_SECONDS, FirstRuns, closely
+from brique.views.differ import difference
 from brique.views.encode import body_of, etag_of
 from brique.views.guard import watched
 from brique.views.notes import Bits
@@ -36,7 +39,9 @@ class Maker:
         classes: Classes | None = None,
         timezone: tzinfo = UTC,
         body_bytes_max: int = BODY_BYTES_MAX,
+        twice: bool = False,
     ) -> None:
+        """`twice`: run each view two times and compare, and look at every run closely: for who develops."""
         self._specs = specs
         self.clock = clock
         self._classes = classes or {}
@@ -44,21 +49,52 @@ class Maker:
         self._known: Known = {}
         self._bits = Bits(specs)
         self._body_bytes_max = body_bytes_max
+        self._twice, self._first_runs = twice, FirstRuns()
 
     def run(self, view: View, key: str, user: Any, reader: Reader, recording: Recording) -> bytes:
-        """The bytes of `view` for the arguments in `key`, as `reader` sees the data; what it read is in `recording`."""
+        """The bytes of `view` for the arguments in `key`, as `reader` sees the data; what it read is in `recording`.
+
+        Raises BadConfiguration when it reads what is not tracked; with `twice`, also when it answers in two ways.
+        """
+        moment = self.clock.now() if self._twice else None
+        now = self.clock.now if moment is None else lambda: moment
+        close = self._twice or self._first_runs.take(view.name)
+        began = perf_counter_ns()
+        try:
+            with closely(view.name, None if self._twice else CLOSE_SECONDS) if close else nullcontext():
+                body = self._run(view, key, user, reader, recording, now)
+        except BadConfiguration:
+            self._first_runs.again(view.name)
+            raise
+        finally:
+            recording.took_us = (perf_counter_ns() - began) // 1000
+        if self._twice:
+            self._compare(view, body, self._run(view, key, user, reader, Recording(), now))
+        return body
+
+    def _compare(self, view: View, body: bytes, again: bytes) -> None:
+        differing = difference(body, again)
+        if differing:
+            raise BadConfiguration(
+                f"View {view.name} gave two answers for the same data, arguments and time: {differing}.",
+                try_this="let it depend on nothing but db and its arguments: no state of the module, no order of a set",
+                view=view.name,
+            )
+
+    def _run(
+        self, view: View, key: str, user: Any, reader: Reader, recording: Recording, now: Callable[[], datetime]
+    ) -> bytes:
         db = Db(
             reader,
             self._specs,
             classes=self._classes,
             known=self._known,
             recorder=recording,
-            now=self.clock.now,
+            now=now,
             timezone=self._timezone,
             user=user,
             keep_totals=True,
         )
-        began = perf_counter_ns()
         try:
             with watched(view.name):
                 result = view.run(db, msgspec.json.decode(key))
@@ -69,7 +105,6 @@ class Maker:
                     bytes_max=self._body_bytes_max,
                 )
         finally:
-            recording.took_us = (perf_counter_ns() - began) // 1000
             db.close()
 
     def offer(
