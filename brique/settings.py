@@ -104,6 +104,21 @@ class Settings:
     live_connections_max: int = _row(
         10_000, "connections", "Open pages that each web process keeps up to date at once.", low=0, high=1_000_000
     )
+    live_session_connections_max: int = _row(
+        100, "connections", "The same, of one sign-in or API token.", low=1, high=1_000_000
+    )
+    live_heartbeat_seconds: float = _row(
+        15.0, "s", "A stream of events without news shows so often that it is alive.", low=0.1, high=3600
+    )
+    live_stalled_seconds_max: float = _row(
+        60.0, "s", "A follower who takes no event for so long is cut off.", low=1, high=3600
+    )
+    live_wait_seconds_max: float = _row(
+        60.0, "s", "Longest time that a read waits for news when it is asked to (`Prefer: wait`).", low=0, high=3600
+    )
+    live_body_bytes_max: int = _row(
+        16 * KIB, "bytes", "Longest answer that travels inside an event; of others the ETag alone.", low=0, high=MIB
+    )
 
     # signing in
     session_idle_hours: float = _row(

@@ -38,7 +38,7 @@ from brique.http import (
     application,
     serve,
 )
-from brique.live import Live
+from brique.live import Live, LiveLimits
 from brique.observe import read_samples
 from brique.pages import DemoPanel, Parts, StatusFacts
 from brique.settings import Settings
@@ -129,7 +129,7 @@ class Web:
         self.observed = observed
         self.readers = Readers(declared, settings)
         self.offers = Offers(caller)
-        self.live = Live(self.readers.mine, followers_max=settings.live_connections_max)
+        self.live = Live(self.readers.mine, live_limits(settings))
         self.letters = self._letters()
         self.parts = self._parts(caller, demo)
         self.asgi = self._application(listen)
@@ -243,6 +243,18 @@ class Web:
             version=version("brique"),
             node=socket.gethostname(),
         )
+
+
+def live_limits(settings: Settings) -> LiveLimits:
+    """What the settings say of followers."""
+    return LiveLimits(
+        followers_max=settings.live_connections_max,
+        session_followers_max=settings.live_session_connections_max,
+        heartbeat_seconds=settings.live_heartbeat_seconds,
+        stalled_seconds_max=settings.live_stalled_seconds_max,
+        wait_seconds_max=settings.live_wait_seconds_max,
+        body_bytes_max=settings.live_body_bytes_max,
+    )
 
 
 def _size(data: os.PathLike[str], name: str) -> int:

@@ -8,12 +8,13 @@ from brique.http.accounts import AccountLimits, Accounts
 from brique.http.application import account_routes, application
 from brique.http.assets import Assets
 from brique.http.csrf import CSRF_FIELD, CSRF_HEADER, check_csrf
+from brique.http.events import EVENT_STREAM, Bell, EventStream, wants_events
 from brique.http.faults import CrossSite, SignInFailed, SignInNeeded, SlowDown, TooSlow, WrongHost, no_such_page
 from brique.http.forms import FrontDesk
-from brique.http.gate import safe_next
+from brique.http.gate import Ticket, safe_next
 from brique.http.identity import ROLES, Grant, Person, Role, Session, Token, User, allows
 from brique.http.language import language_of
-from brique.http.limits import Limits
+from brique.http.limits import Limits, take_time
 from brique.http.negotiate import (
     best_accept,
     check_if_match,
@@ -25,7 +26,7 @@ from brique.http.negotiate import (
 )
 from brique.http.problems import PROBLEM_JSON, TITLES, describe, problem
 from brique.http.rendering import TEMPLATES, Render, own_context, plain_render
-from brique.http.routes import Handler, Route, Routes, check_role, requires, user_of
+from brique.http.routes import Handler, Route, Routes, check_role, requires, ticket_of, user_of
 from brique.http.security import Exchange
 from brique.http.server import serve
 from brique.http.site import Site, at, client_address, header, local_path
@@ -34,6 +35,7 @@ from brique.http.throttle import ThrottleLimits
 __all__ = [
     "CSRF_FIELD",
     "CSRF_HEADER",
+    "EVENT_STREAM",
     "PROBLEM_JSON",
     "ROLES",
     "TEMPLATES",
@@ -41,7 +43,9 @@ __all__ = [
     "AccountLimits",
     "Accounts",
     "Assets",
+    "Bell",
     "CrossSite",
+    "EventStream",
     "Exchange",
     "FrontDesk",
     "Grant",
@@ -58,6 +62,7 @@ __all__ = [
     "Site",
     "SlowDown",
     "ThrottleLimits",
+    "Ticket",
     "Token",
     "TooSlow",
     "User",
@@ -85,7 +90,10 @@ __all__ = [
     "respond",
     "safe_next",
     "serve",
+    "take_time",
+    "ticket_of",
     "user_of",
+    "wants_events",
     "wants_html",
     "wants_json",
 ]

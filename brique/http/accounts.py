@@ -234,6 +234,11 @@ class Accounts:
         row = self._file.row(f"{SESSIONS} WHERE session.hash = ?", (_hash(id),))
         return self._session(row) if row else None
 
+    def session_user(self, id: str) -> User | None:  # noqa: A002
+        """Who is signed in by the session of that id."""
+        session = self.session(id)
+        return None if session is None else session.user
+
     def sessions(self, name: str) -> list[Session]:
         """The running sessions of a user, the last used first."""
         rows = self._file.rows(f"{SESSIONS} WHERE account.folded = ? ORDER BY session.seen DESC", (_folded(name),))

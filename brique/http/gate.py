@@ -13,6 +13,8 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
@@ -36,6 +38,15 @@ NEXT_LENGTH_MAX = 2000
 BAD_TOKENS_MAX = 30
 BAD_TOKENS_SECONDS = 60.0
 BAD_TOKENS_ADDRESSES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A caller who stays, as followers do: `user` asks again who he is now, None once his session or token is over.
+    `name` is the session's or token's own."""
+
+    name: str
+    user: Callable[[], User | None]
 
 
 class Gate:
@@ -73,6 +84,7 @@ class Gate:
         user = self._identify(scope, public=public)
         state = scope.setdefault("state", {})
         state["user"] = user
+        state["gate"] = self
         state["language"] = self._language(scope, user)
         if scope["method"] not in SAFE_METHODS and (user is None or user.via == "session"):
             check_origin(scope, self.site)
@@ -107,6 +119,14 @@ class Gate:
         if user.handle.isdigit():
             self._in_background(self.accounts.touch_token, int(user.handle), key=f"token {user.handle}")
         return user
+
+    def ticket(self, scope: Scope, user: User) -> Ticket:
+        """Whom to ask for again what `user`, who made this request, may do later."""
+        credential = api_credential(scope)
+        if user.via == "token" and credential is not None:
+            return Ticket(f"token {user.handle}", partial(self.accounts.token, credential))
+        secret = session_id(scope, self.accounts, self.site)
+        return Ticket(f"session {user.handle}", partial(self.accounts.session_user, secret))
 
     def _touch(self, secret: str, session: Session) -> None:
         self._in_background(self.accounts.touch, secret, key=f"session {session.user.handle}")

@@ -82,6 +82,17 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
+_TIMER = "brique.timer"
+
+
+def take_time(scope: Scope, seconds: float) -> None:
+    """Let this request take so much longer, from now on, before its answer begins: it waits because it was asked to."""
+    timer: asyncio.Timeout | None = scope.get(_TIMER)
+    until = timer.when() if timer is not None else None
+    if timer is not None and until is not None:
+        timer.reschedule(until + seconds)
+
+
 class TimeLimit:
     """Ends a request whose answer has not begun in time (503); an upload earns time by the bytes that arrive, a
     second or more at a time.
@@ -125,6 +136,7 @@ class TimeLimit:
 
         try:
             async with asyncio.timeout_at(deadline) as timer:
+                scope[_TIMER] = timer
                 await self.app(scope, receiving, sending)
         except TimeoutError:
             if not timer.expired():

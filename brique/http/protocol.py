@@ -13,7 +13,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from brique.http.events import CONNECTION, Follower
 from brique.http.limits import Limits
+from brique.http.parking import Parked
 
 VERSIONS = frozenset({"1.0", "1.1"})
 REFUSALS = {
@@ -78,6 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.get_http_version() not in VERSIONS:
             self.refusal = 505
             raise _Refused
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]  # an extension of ours
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
@@ -89,6 +92,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+
+    def park(self, follower: Follower) -> bool:
+        """See `Parking`. Nothing of this object, its parser and its request is kept."""
+        cycle, transport = self.cycle, self.transport
+        if self.pipeline or transport.is_closing() or cycle.more_body or cycle.flow.write_paused:
+            return False
+        self._stop_head_timer()
+        self._stop_write_timer()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        cycle.disconnected = True  # what still runs of the request has nothing more to say
+        cycle.on_response = lambda: None
+        parked = Parked(transport, follower, chunked=bool(cycle.chunked_encoding))
+        self.parser = self.cycle = self.scope = None  # type: ignore[assignment]  # rings that the collector would find
+        parked.begin()
+        return True
 
     def send_400_response(self, msg: str) -> None:
         """The answer to a head that is malformed (400), too large (431, 414) or of another version (505)."""

@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from brique.errors import BadConfiguration, NotAllowed
 from brique.http.csrf import check_csrf
 from brique.http.faults import SignInNeeded, WrongMethod, no_such_page
-from brique.http.gate import SAFE_METHODS
+from brique.http.gate import SAFE_METHODS, Gate, Ticket
 from brique.http.identity import Role, User
 from brique.http.language import _
 from brique.http.limits import Limits
@@ -259,6 +259,7 @@ class Table(BaseRoute):
     async def _admit(self, request: Request, route: Route) -> None:
         if route.role is None:
             return
+        request.scope["brique.role"] = route.role
         user = check_role(request, route.role)
         if request.method not in SAFE_METHODS:
             await check_csrf(request, user, self.limits)
@@ -295,6 +296,13 @@ def user_of(request: Request) -> User:
     if not isinstance(user, User):
         raise SignInNeeded(_("Sign in, or send an API token."))
     return user
+
+
+def ticket_of(request: Request) -> Ticket:
+    """The caller, to be asked about again. Raises SignInNeeded when there is none."""
+    user = user_of(request)
+    gate: Gate = request.scope["state"]["gate"]
+    return gate.ticket(request.scope, user)
 
 
 def check_role(request: Request, role: Role) -> User:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import resource
 import signal
 import socket
 import threading
@@ -21,6 +22,7 @@ from brique.http.protocol import bounded
 from brique.http.site import client_address, header
 
 log = logging.getLogger("brique.http")
+_FILES = 65_536
 
 
 def serve(
@@ -43,6 +45,7 @@ def serve(
         trusted_proxies: addresses or networks whose X-Forwarded-* headers are believed.
     """
     limits = limits or Limits()
+    _take_files()
     _prepare(sock, limits)
     if trusted_proxies:
         app = behind_proxies(app, trusted_proxies)
@@ -85,6 +88,14 @@ class _Server(uvicorn.Server):
         if self._on_stopping is not None:
             self._on_stopping()
         await super().shutdown(sockets)
+
+
+def _take_files() -> None:
+    """Allow this process as many open files as it may have: each page that is followed is one, and 1,024 are usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare(sock: socket.socket, limits: Limits) -> None:

@@ -1,12 +1,18 @@
-"""One look at the store for all followers of a process, and for each of them a stream of server-sent events.
+"""One look at the store for all followers of a process; each of them gets a stream of server-sent events.
 
-A follower has no queue: what changes while it is not reading gathers in one set of topics and becomes one event, so a
-slow one costs nothing. Each event has as its id the pulse of the store; a client that comes back with it (the
+Followers of the same thing share a channel, so that what is told is made once. A follower of topics is told which of
+them changed; its events carry the pulse of the store as their id, and a client that comes back with it (the
 `Last-Event-ID` header) is told at once what has changed in between, or that everything may have (`reset`).
 
     id: 4711.9f2c….77ab…
     event: change
     data: {"seq": 4711, "topics": ["orders", "-outbox"]}
+
+A follower of an address gets its new ETag, and the answer when that is short; the ETag is a part of the id.
+
+    id: 4711.9f2c….77ab…~5d41402abc4b
+    event: change
+    data: {"seq": 4711, "etag": "\\"5d41402abc4b\\"", "status": 200, "body": {"number": 7}}
 """
 
 from __future__ import annotations
@@ -14,54 +20,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import msgspec
 
 from brique.errors import Busy, EngineAway
+from brique.live.follower import Channel, Follower, Pass, Probe, Reading, bare, event
+from brique.live.reading import Readings
 from brique.views import Copy, Pulse, pulse, topics_since
 
 log = logging.getLogger("brique.live")
-POLL_SECONDS = 0.2
-HEARTBEAT_SECONDS = 15.0
-FOLLOWERS_MAX = 10_000
 _GAP_SECONDS_MIN = 0.05
 _LOOK_ANYWAY_SECONDS = 1.0
 _RETRY_MS = 2000
+_BEATS_A_ROUND = 10
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Something more exact than a table to follow: an event comes when `look()` answers otherwise than before.
+class LiveLimits:
+    """How many may follow in this process and of one session, how often a quiet stream shows that it is alive, after
+    what time a follower who takes nothing is cut off, how long an answer may wait for news, and up to which length an
+    answer travels in an event."""
 
-    Looks of equal `name` are made once for all followers. `look` runs in the event loop: it must be short.
-    """
-
-    name: str
-    look: Callable[[], object]
-
-
-@dataclass(eq=False)
-class _Follower:
-    topics: frozenset[str] | None
-    probe: Probe | None
-    probed: object = None
-    waiting: set[str] = field(default_factory=set)
-    reset: bool = False
-    ended: bool = False
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def tell(self, changed: frozenset[str] | None) -> None:
-        """Note what has changed (None: anything) if this follower asked for it."""
-        if changed is None:
-            self.reset = True
-        elif self.topics is None:
-            self.waiting |= changed
-        else:
-            self.waiting |= changed & self.topics
-        if self.reset or self.waiting:
-            self.bell.set()
+    followers_max: int = 10_000
+    session_followers_max: int = 100
+    heartbeat_seconds: float = 15.0
+    stalled_seconds_max: float = 60.0
+    wait_seconds_max: float = 60.0
+    body_bytes_max: int = 16 * 1024
+    poll_seconds: float = 0.2
 
 
 class Live:
@@ -70,23 +59,22 @@ class Live:
     The store is looked at while there are followers only: each `poll_seconds`, and at once after `wake`.
     """
 
-    def __init__(
-        self,
-        reader: Callable[[], Copy],
-        *,
-        followers_max: int = FOLLOWERS_MAX,
-        poll_seconds: float = POLL_SECONDS,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
-    ) -> None:
+    def __init__(self, reader: Callable[[], Copy], limits: LiveLimits | None = None) -> None:
         self._reader = reader
-        self._followers_max = followers_max
-        self._poll_seconds = poll_seconds
-        self._heartbeat_seconds = heartbeat_seconds
-        self._followers: set[_Follower] = set()
+        self.limits = limits or LiveLimits()
+        self._followers: set[Follower] = set()
+        self._channels: dict[object, Channel] = {}
+        self._passes: dict[tuple[str, str], tuple[Pass, int]] = {}
+        self._sessions: Counter[str] = Counter()
+        self._rights: dict[tuple[str, str], bool] = {}
         self._known = Pulse()
         self._version = -1
         self._looker: asyncio.Task[None] | None = None
         self._alarm: asyncio.Event | None = None
+        self._readings = Readings(self._was_read)
+        self._to_beat: list[Follower] = []
+        self._round_began = 0.0
+        self._last_event: tuple[object, bytes] = (None, b"")
         self._closed = False
 
     @property
@@ -99,127 +87,278 @@ class Live:
         if self._alarm is not None:
             self._alarm.set()
 
-    async def follow(
-        self, topics: Collection[str] | None = None, *, last: str = "", probe: Probe | None = None
-    ) -> AsyncGenerator[bytes, None]:
-        """Server-sent events about `topics` (table names, OUTBOX, STATUS; None: all), without end until `close`.
+    def join(
+        self,
+        topics: Collection[str] | None = None,
+        *,
+        probe: Probe | None = None,
+        read: Callable[[], Reading | None] | None = None,
+        address: str = "",
+        last: str = "",
+        seen: str = "",
+        who: Pass | None = None,
+    ) -> Follower:
+        """A follower of `topics` (table names, OUTBOX, STATUS; None: all) and of what `probe` answers. It gets events
+        once it has a sink, until it ends or leaves. Raises Busy when there are too many.
 
-        `last`: the id of the last event that the client has seen, or the pulse its page was made at. With a `probe`,
-        also when that answers otherwise. Raises Busy, before anything is given, when there are too many followers.
+        Args:
+            read: follow what this answers instead, read anew in a thread whenever topics or probe have changed;
+                followers with the same `address`, which names who reads it too where the answer depends on that,
+                share what it answers.
+            last: the id of the last event that the client has seen, or the pulse that its page was made at.
+            seen: the ETag of the answer that the client has, when it follows an address.
+            who: the right to follow.
         """
-        if self._closed or len(self._followers) >= self._followers_max:
-            raise Busy("Too many pages follow changes here; this one does not.", followers=len(self._followers))
-        follower = _Follower(None if topics is None else frozenset(topics), probe)
+        self._admit(who)
+        names = None if topics is None else frozenset(topics)
+        key: object = ("read", address) if read is not None else (names, probe.name if probe else "")
+        self._begin()
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = Channel(key, names, probe, read, address)
+            channel.probed = None if probe is None else _answer(probe)
+        follower = Follower(self, channel, self._shared(who), seen or _etag_in(last))
+        channel.followers.add(follower)
         self._followers.add(follower)
-        try:
-            self._begin(follower, last)
-            yield f"retry: {_RETRY_MS}\nid: {self._known.text()}\n\n".encode()
-            while not follower.ended:
-                try:
-                    await asyncio.wait_for(follower.bell.wait(), self._heartbeat_seconds)
-                except TimeoutError:
-                    yield b": still here\n\n"
-                    continue
-                if not follower.ended:
-                    yield self._event(follower)
-        finally:
-            self._followers.discard(follower)
-            self._rest()
+        if read is not None:
+            self._readings.want(channel)
+        elif last:
+            self._catch_up(follower, last)
+        return follower
+
+    def greeting(self, follower: Follower) -> bytes:
+        """What a stream begins with: when to come back, and where it stands."""
+        if follower.channel.read is not None:
+            return f"retry: {_RETRY_MS}\n\n".encode()
+        return f"retry: {_RETRY_MS}\nid: {self._known.text()}\n\n".encode()
 
     def close(self) -> None:
         """End all streams and the looking; followers that come later are refused."""
         self._closed = True
-        for follower in self._followers:
-            follower.ended = True
-            follower.bell.set()
-        if self._looker is not None:
-            self._looker.cancel()
+        for follower in list(self._followers):
+            follower.end()
+        self._rest()
 
-    # inside
+    # what followers ask
 
-    def _begin(self, follower: _Follower, last: str) -> None:
-        """Start looking, and tell the follower what has changed since `last`."""
+    def may_go_on(self, follower: Follower) -> bool:
+        """Whether its right still holds; asked once for all followers of a session that are told at the same time."""
+        who = follower.who
+        if who is None:
+            return True
+        key = (who.session, who.role)
+        known = self._rights.get(key)
+        if known is None:
+            if not self._rights:
+                asyncio.get_running_loop().call_soon(self._rights.clear)
+            known = self._rights[key] = _holds(who)
+        return known
+
+    def change_event(self, topics: frozenset[str], reset: bool) -> bytes:
+        """The event of these topics; made once for those who are told the same."""
+        key = (topics, reset, self._known)
+        if self._last_event[0] != key:
+            facts: dict[str, object] = {"seq": self._known.seq, "topics": sorted(topics)}
+            if reset:
+                facts["reset"] = True
+            self._last_event = key, event(self._known.text(), "change", facts)
+        return self._last_event[1]
+
+    def read_event(self, channel: Channel, reading: Reading) -> bytes:
+        """The event of an address that answers otherwise now."""
+        key = (id(channel), reading.etag, self._known)
+        if self._last_event[0] != key:
+            facts: dict[str, object] = {"seq": self._known.seq, "etag": reading.etag, "status": reading.status}
+            if reading.body is not None:
+                facts["body"] = msgspec.Raw(reading.body)
+            self._last_event = key, event(f"{self._known.text()}~{bare(reading.etag)}", "change", facts)
+        return self._last_event[1]
+
+    def forget(self, follower: Follower) -> None:
+        """It has left."""
+        if follower not in self._followers:
+            return
+        self._followers.discard(follower)
+        channel = follower.channel
+        channel.followers.discard(follower)
+        if not channel.followers:
+            del self._channels[channel.key]
+        if follower.who is not None:
+            self._release(follower.who)
+        if not self._followers:
+            self._rest()
+
+    # joining
+
+    def _admit(self, who: Pass | None) -> None:
+        here = len(self._followers)
+        if self._closed or here >= self.limits.followers_max:
+            raise Busy("Too many pages follow changes here; this one does not.", followers=here)
+        yours = self._sessions[who.session] if who is not None else 0
+        if yours >= self.limits.session_followers_max:
+            raise Busy("Too many pages of yours follow changes; this one does not.", followers=yours)
+
+    def _shared(self, who: Pass | None) -> Pass | None:
+        """The pass of the same session and role that is here already, or this one."""
+        if who is None:
+            return None
+        key = (who.session, who.role)
+        shared, count = self._passes.get(key, (who, 0))
+        self._passes[key] = shared, count + 1
+        self._sessions[who.session] += 1
+        return shared
+
+    def _release(self, who: Pass) -> None:
+        key = (who.session, who.role)
+        shared, count = self._passes[key]
+        if count > 1:
+            self._passes[key] = shared, count - 1
+        else:
+            del self._passes[key]
+        self._sessions[who.session] -= 1
+        if not self._sessions[who.session]:
+            del self._sessions[who.session]
+
+    def _begin(self) -> None:
+        """Start looking."""
         if self._looker is None or self._looker.done():
             self._alarm = asyncio.Event()
             self._known = self._pulse() or self._known
             self._looker = asyncio.create_task(self._look_on())
-        if follower.probe is not None:
-            follower.probed = _answer(follower.probe)
-        if last:
-            seen = Pulse.parse(last)
-            with contextlib.suppress(EngineAway):
-                changed = None if seen is None else topics_since(self._reader(), seen, self._known)
-                follower.tell(changed)
+
+    def _catch_up(self, follower: Follower, last: str) -> None:
+        """Tell a follower what has changed since `last`."""
+        seen = Pulse.parse(last.partition("~")[0])
+        now = asyncio.get_running_loop().time()
+        with contextlib.suppress(EngineAway):
+            changed = None if seen is None else topics_since(self._reader(), seen, self._known)
+            _tell(follower, changed, now)
 
     def _rest(self) -> None:
-        if not self._followers and self._looker is not None:
+        if self._looker is not None:
             self._looker.cancel()
             self._looker = None
+        self._to_beat = []
+        self._readings.stop()
 
-    def _event(self, follower: _Follower) -> bytes:
-        topics, reset = sorted(follower.waiting), follower.reset
-        follower.waiting.clear()
-        follower.reset = False
-        follower.bell.clear()
-        facts: dict[str, object] = {"seq": self._known.seq, "topics": topics}
-        if reset:
-            facts["reset"] = True
-        data = msgspec.json.encode(facts).decode()
-        return f"id: {self._known.text()}\nevent: change\ndata: {data}\n\n".encode()
+    # looking
 
     async def _look_on(self) -> None:
         loop = asyncio.get_running_loop()
         assert self._alarm is not None
         anyway = loop.time() + _LOOK_ANYWAY_SECONDS
+        self._round_began = loop.time()
+        pause = min(self.limits.poll_seconds, self.limits.heartbeat_seconds / _BEATS_A_ROUND)
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._alarm.wait(), self._poll_seconds)
+                await asyncio.wait_for(self._alarm.wait(), pause)
             self._alarm.clear()
             overdue = loop.time() >= anyway
             if overdue:
                 anyway = loop.time() + _LOOK_ANYWAY_SECONDS
             try:
-                self._look(overdue=overdue)
+                self._look(loop.time(), overdue=overdue)
+                self._beat(loop.time())
             except Exception:  # the followers' streams must outlive a look that fails
                 log.exception("looking for changes failed; trying again")
                 await asyncio.sleep(_LOOK_ANYWAY_SECONDS)
             await asyncio.sleep(_GAP_SECONDS_MIN)
 
-    def _look(self, *, overdue: bool) -> None:
+    def _look(self, now: float, *, overdue: bool) -> None:
         """Compare the store with the last look; tell the followers."""
         try:
             version = self._reader().data_version()
             if version == self._version and not overdue:
                 return
             self._version = version
-            now = pulse(self._reader())
-            changed = topics_since(self._reader(), self._known, now)
+            found = pulse(self._reader())
+            changed = topics_since(self._reader(), self._known, found)
         except EngineAway:
             return
-        self._known = now
-        if changed is None or changed:
-            for follower in self._followers:
-                follower.tell(changed)
-        self._probe()
+        self._known = found
+        probed: dict[str, object] = {}
+        for channel in list(self._channels.values()):
+            if changed is None or changed:
+                self._tell_channel(channel, changed, now)
+            if channel.probe is not None:
+                self._probe(channel, channel.probe, probed, now)
 
-    def _probe(self) -> None:
-        answers: dict[str, object] = {}
-        for follower in self._followers:
-            probe = follower.probe
-            if probe is None:
-                continue
-            if probe.name not in answers:
-                answers[probe.name] = _answer(probe)
-            if answers[probe.name] != follower.probed:
-                follower.probed = answers[probe.name]
-                follower.waiting.add(probe.name)
-                follower.bell.set()
+    def _tell_channel(self, channel: Channel, changed: frozenset[str] | None, now: float) -> None:
+        if not channel.concerns(changed):
+            return
+        if channel.read is not None:
+            self._readings.want(channel)
+            return
+        for follower in list(channel.followers):
+            _tell(follower, changed, now)
+
+    def _probe(self, channel: Channel, probe: Probe, probed: dict[str, object], now: float) -> None:
+        if probe.name not in probed:
+            probed[probe.name] = _answer(probe)
+        if probed[probe.name] == channel.probed:
+            return
+        channel.probed = probed[probe.name]
+        if channel.read is not None:
+            self._readings.want(channel)
+            return
+        for follower in list(channel.followers):
+            follower.tell(frozenset((probe.name,)), now)
+
+    def _was_read(self, channel: Channel, reading: Reading) -> None:
+        """Followers of an address hear of what it answers now."""
+        channel.reading = reading
+        now = asyncio.get_running_loop().time()
+        for follower in list(channel.followers):
+            follower.tell_read(now)
+
+    def _beat(self, now: float) -> None:
+        """Show the next of a round's followers that their streams are alive, and cut off those that take nothing. A
+        round takes `heartbeat_seconds`, so that not all of them are written to at once."""
+        passed = (now - self._round_began) / self.limits.heartbeat_seconds
+        due = len(self._to_beat) if passed >= 1 else int(len(self._to_beat) * (1 - passed))
+        if passed >= 1:
+            due, self._round_began = 0, now
+        for follower in self._to_beat[due:]:
+            if follower.rung_at is not None and now - follower.rung_at > self.limits.stalled_seconds_max:
+                follower.leave()
+                if follower.sink is not None:
+                    follower.sink.cut()
+            elif not follower.ended:
+                follower.beat(now)
+        del self._to_beat[due:]
+        if passed >= 1:
+            self._to_beat = list(self._followers)
 
     def _pulse(self) -> Pulse | None:
         try:
             return pulse(self._reader())
         except EngineAway:
             return None
+
+
+def _tell(follower: Follower, changed: frozenset[str] | None, now: float) -> None:
+    topics = follower.channel.topics
+    if changed is None or topics is None:
+        if changed is None or changed:
+            follower.tell(changed, now)
+        return
+    mine = changed & topics
+    if mine:
+        follower.tell(mine, now)
+
+
+def _etag_in(last: str) -> str:
+    """The ETag in the id of an event of an address."""
+    _pulse, tilde, etag = last.partition("~")
+    return etag if tilde else ""
+
+
+def _holds(who: Pass) -> bool:
+    try:
+        return who.holds()
+    except Exception:  # who cannot be asked about may not go on; he is admitted again when he can be
+        log.exception("could not ask whether %s may go on", who.session)
+        return False
 
 
 def _answer(probe: Probe) -> object:

@@ -1,16 +1,19 @@
-"""`/-/live?tables=a,b`: the event stream that pages listen to; an event says that something they show has changed."""
+"""Pages that follow: `/-/live?tables=a,b`, or any page asked for as `text/event-stream`; an event says that something
+that the page shows has changed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from functools import partial
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from brique.commands import may
 from brique.errors import BriqueError
-from brique.http import Routes, User, user_of
-from brique.live import Probe
+from brique.http import EventStream, Routes, Ticket, User, ticket_of, user_of
+from brique.live import Pass, Probe
 from brique.pages.parts import Parts
 from brique.views import OUTBOX, STATUS, View
 
@@ -24,52 +27,58 @@ def routes(parts: Parts) -> Routes:
     confirmed anew does not seem to grow old on an open page."""
 
     async def follow(request: Request) -> Response:
-        topics, probe = _asked(parts, request)
-        last = request.headers.get("last-event-id") or request.query_params.get("last", "")
-        events = parts.live.follow(topics, last=last, probe=probe)
-        first = await anext(events)  # raises Busy before anything is sent
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_all(first, events), media_type="text/event-stream", headers=headers)
+        return events(parts, request, dict(request.query_params.items()))
 
     table = Routes()
     table.get("/-/live", follow, name="live")
     return table
 
 
-def _asked(parts: Parts, request: Request) -> tuple[set[str] | None, Probe]:
-    """The topics to follow (None: all), and what is looked at besides."""
-    asked = dict(request.query_params.items())
-    wished = asked.pop("tables", "")
-    view = parts.views.by_name.get(asked.pop("view", ""))
-    asked.pop("last", None)
-    user = user_of(request)
+def following(parts: Parts, request: Request, live: str) -> Response:
+    """The events of a page that listens to the address `live`."""
+    return events(parts, request, dict(parse_qsl(urlsplit(live).query, keep_blank_values=True)))
+
+
+def events(parts: Parts, request: Request, asked: Mapping[str, str]) -> Response:
+    """The events of what is `asked`: tables, or a view and its arguments."""
+    topics, probe, role = _asked(parts, user_of(request), asked)
+    role = role or str(request.scope.get("brique.role", "read"))
+    ticket = ticket_of(request)
+    who = Pass(ticket.name, role, partial(_holds, ticket, role))
+    last = request.headers.get("last-event-id") or request.query_params.get("last", "")
+    return EventStream(lambda: parts.live.join(topics, last=last, probe=probe, who=who))
+
+
+def _holds(ticket: Ticket, role: str) -> bool:
+    user = ticket.user()
+    return user is not None and may(user, role)
+
+
+def _asked(parts: Parts, user: User, asked: Mapping[str, str]) -> tuple[set[str] | None, Probe, str]:
+    """The topics to follow (None: all), what is looked at besides, and the role that it needs ("": no more than the
+    address itself)."""
+    view = parts.views.by_name.get(asked.get("view", ""))
     if view is not None and may(user, view.role):
         given = {name: text for name, text in asked.items() if name in view.by_name}
         name = f"-view {view.name} {sorted(given.items())} {user.name}"
-        return {OUTBOX, STATUS}, Probe(name, lambda: (_ages(parts), _etag(parts, view, given, user)))
+        return {OUTBOX, STATUS}, Probe(name, lambda: (_ages(parts), _state(parts, view, given, user))), view.role
+    wished = asked.get("tables", "")
     if wished == "*":
-        return None, Probe("-age", lambda: _ages(parts))
+        return None, Probe("-age", lambda: _ages(parts)), ""
     topics = {name for name in wished.split(",")[:TABLES_MAX] if name in parts.specs}
-    return topics | {OUTBOX, STATUS}, Probe("-age", lambda: _ages(parts))
+    return topics | {OUTBOX, STATUS}, Probe("-age", lambda: _ages(parts)), ""
 
 
-def _etag(parts: Parts, view: View, given: Mapping[str, str], user: User) -> object:
-    """The ETag of a view that is ready; None when it must be made anew."""
+def _state(parts: Parts, view: View, given: Mapping[str, str], user: User) -> object:
+    """The ETag of a view that is ready. While it is not, nobody knows what a change would do to it: each counts."""
     try:
-        return parts.views.kept_etag(view.name, given, user)
+        found = parts.views.kept_etag(view.name, given, user)
+        if found is not None:
+            return found
+        with parts.borrow() as copy:
+            return copy.seq()
     except BriqueError:
         return None
-
-
-async def _all(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        yield first
-        async for event in events:
-            yield event
-    finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _ages(parts: Parts) -> object:

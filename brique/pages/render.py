@@ -8,7 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from brique.http import Render, language_of
+from brique.http import Render, language_of, wants_events
+from brique.pages.follow import following
 from brique.pages.frame import Frame, take_flash
 from brique.pages.parts import Parts
 from brique.pages.speaking import environment_of
@@ -22,7 +23,10 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """`template` filled with `context` (of `Frame.context`, and the page's own) as an answer."""
+    """`template` filled with `context` (of `Frame.context`, and the page's own) as an answer; for a caller who wants
+    events, those of the page."""
+    if wants_events(request.scope) and context.get("live") and status == 200:
+        return following(parts, request, context["live"])
     return take_flash(request, HTMLResponse(html(parts, request, template, context), status, headers))
 
 

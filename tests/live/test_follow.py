@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from brique.errors import Busy
-from brique.live import Live, Probe
+from brique.http import Bell
+from brique.live import Follower, Live, LiveLimits, Probe
 from brique.store import Reader
 from brique.views import OUTBOX, STATUS, Db, view_of
 from tests.views.world import CLASSES, SPECS, Order, World, order, world
@@ -36,21 +37,25 @@ def shop(tmp_path: Path) -> Iterator[World]:
 
 
 def live(shop: World, **options: Any) -> Live:
-    return Live(lambda: shop.reader, **{"poll_seconds": 0.01, **options})
+    return Live(lambda: shop.reader, LiveLimits(**{"poll_seconds": 0.01, **options}))
 
 
 class Page:
-    """A client: reads a stream in the background, as a browser does."""
+    """A client: takes what comes in the background, as a browser does."""
 
-    def __init__(self, stream: AsyncGenerator[bytes, None]) -> None:
-        self.stream = stream
+    def __init__(self, follower: Follower) -> None:
+        self.follower = follower
         self.chunks: asyncio.Queue[str] = asyncio.Queue()
         self.greeting: dict[str, Any] = {}
+        self.bell = Bell()
+        self.chunks.put_nowait(follower.attach(self.bell).decode())
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        async for chunk in self.stream:
-            self.chunks.put_nowait(chunk.decode())
+        while not self.follower.ended:
+            while chunk := self.follower.take():
+                self.chunks.put_nowait(chunk.decode())
+            await self.bell.wait()
 
     async def event(self, seconds: float = 5) -> dict[str, Any]:
         """The next event: its id, and its data; comments are skipped."""
@@ -71,19 +76,19 @@ class Page:
     async def leave(self) -> None:
         self.reading.cancel()
         await asyncio.gather(self.reading, return_exceptions=True)
-        await self.stream.aclose()
+        self.follower.leave()
 
 
-async def opened(stream: AsyncGenerator[bytes, None]) -> Page:
+async def opened(follower: Follower) -> Page:
     """A page that has had the stream's greeting."""
-    page = Page(stream)
+    page = Page(follower)
     page.greeting = await page.event()
     return page
 
 
 async def test_a_follower_hears_of_the_tables_that_he_asked_for(shop: World) -> None:
     source = live(shop)
-    orders, customers = await opened(source.follow({"orders"})), await opened(source.follow({"customers"}))
+    orders, customers = await opened(source.join({"orders"})), await opened(source.join({"customers"}))
     shop.write("orders", order(1))
     told = await orders.event()
     assert (told["event"], told["topics"], told["seq"]) == ("change", ["orders"], shop.store.reader.seq())
@@ -93,13 +98,12 @@ async def test_a_follower_hears_of_the_tables_that_he_asked_for(shop: World) -> 
 
 async def test_changes_while_nobody_reads_become_one_event(shop: World) -> None:
     source = live(shop)
-    stream = source.follow()
-    await anext(stream)
+    follower = source.join()
     for number in range(5):
         shop.write("orders", order(number))
         shop.write("customers", {"number": number, "name": "x"})
         await asyncio.sleep(0.08)
-    page = Page(stream)
+    page = await opened(follower)
     assert (await page.event())["topics"] == ["customers", "orders"]
     assert await page.silent()
     source.close()
@@ -107,14 +111,14 @@ async def test_changes_while_nobody_reads_become_one_event(shop: World) -> None:
 
 async def test_who_comes_back_hears_what_he_missed(shop: World) -> None:
     source = live(shop)
-    page = await opened(source.follow())
+    page = await opened(source.join())
     await page.leave()
     assert source.followers == 0
     shop.write("orders", order(1))
-    again = await opened(source.follow({"orders", "customers"}, last=page.greeting["id"]))
+    again = await opened(source.join({"orders", "customers"}, last=page.greeting["id"]))
     told = await again.event()
     assert (told["topics"], told.get("reset")) == (["orders"], None)
-    calm = await opened(source.follow(last=told["id"]))
+    calm = await opened(source.join(last=told["id"]))
     assert await calm.silent()
     source.close()
 
@@ -122,26 +126,26 @@ async def test_who_comes_back_hears_what_he_missed(shop: World) -> None:
 @pytest.mark.parametrize("last", ["999999.aa.bb", "nonsense", "-4.a.b", "1." + "x" * 50])
 async def test_who_comes_back_from_another_store_reads_everything_anew(shop: World, last: str) -> None:
     source = live(shop)
-    page = await opened(source.follow({"orders"}, last=last))
+    page = await opened(source.join({"orders"}, last=last))
     assert (await page.event())["reset"] is True
     source.close()
 
 
 async def test_who_was_away_longer_than_the_log_reads_everything_anew(shop: World) -> None:
     source = live(shop)
-    page = await opened(source.follow({"orders"}))
+    page = await opened(source.join({"orders"}))
     await page.leave()
     shop.store.change_log_rows_max = 3
     for number in range(6):
         shop.write("customers", {"number": number, "name": "x"})
-    again = await opened(source.follow({"orders"}, last=page.greeting["id"]))
+    again = await opened(source.join({"orders"}, last=page.greeting["id"]))
     assert (await again.event())["reset"] is True
     source.close()
 
 
 async def test_commands_and_backends_are_followed_too(shop: World) -> None:
     source = live(shop)
-    page = await opened(source.follow({OUTBOX, STATUS}))
+    page = await opened(source.join({OUTBOX, STATUS}))
     shop.command()
     assert (await page.event())["topics"] == [OUTBOX]
     with shop.store.transaction() as tx:
@@ -155,7 +159,7 @@ async def test_commands_and_backends_are_followed_too(shop: World) -> None:
 
 async def test_a_reload_of_a_table_is_a_change_of_it(shop: World) -> None:
     source = live(shop)
-    page = await opened(source.follow({"orders"}))
+    page = await opened(source.join({"orders"}))
     with shop.store.transaction() as tx:
         tx.replaced("orders")
     assert (await page.event())["topics"] == ["orders"]
@@ -167,7 +171,7 @@ async def test_a_view_is_followed_by_its_own_bytes(shop: World) -> None:
     shop.views.get("statement", {"number": 7})
     probe = Probe("statement 7", lambda: shop.views.kept_etag("statement", {"number": 7}))
     source = live(shop)
-    page = await opened(source.follow((), probe=probe))
+    page = await opened(source.join((), probe=probe))
     shop.write("orders", order(2, customer=8, amount=900))
     assert await page.silent()
     shop.write("orders", order(1, amount=900))
@@ -177,8 +181,8 @@ async def test_a_view_is_followed_by_its_own_bytes(shop: World) -> None:
 
 async def test_a_probe_that_fails_stops_nobody_else(shop: World) -> None:
     source = live(shop)
-    await opened(source.follow((), probe=Probe("bad", lambda: 1 / 0)))
-    good = await opened(source.follow({"orders"}))
+    await opened(source.join((), probe=Probe("bad", lambda: 1 / 0)))
+    good = await opened(source.join({"orders"}))
     shop.write("orders", order(1))
     assert (await good.event())["topics"] == ["orders"]
     source.close()
@@ -186,43 +190,43 @@ async def test_a_probe_that_fails_stops_nobody_else(shop: World) -> None:
 
 async def test_a_quiet_stream_shows_that_it_is_alive(shop: World) -> None:
     source = live(shop, heartbeat_seconds=0.05)
-    page = await opened(source.follow({"orders"}))
+    page = await opened(source.join({"orders"}))
     assert (await asyncio.wait_for(page.chunks.get(), 5)).startswith(":")
     source.close()
 
 
 async def test_too_many_followers_are_refused_and_room_comes_back(shop: World) -> None:
     source = live(shop, followers_max=2)
-    first = await opened(source.follow())
-    await opened(source.follow())
+    first = await opened(source.join())
+    await opened(source.join())
     with pytest.raises(Busy):
-        await anext(source.follow())
+        source.join()
     await first.leave()
-    await opened(source.follow())
+    await opened(source.join())
     source.close()
 
 
 async def test_closing_ends_every_stream_and_the_looking(shop: World) -> None:
     source = live(shop)
-    page = await opened(source.follow())
+    page = await opened(source.join())
     source.close()
     await asyncio.wait_for(page.reading, 5)
     assert source.followers == 0
     assert source._looker is None
     with pytest.raises(Busy):
-        await anext(source.follow())
+        source.join()
 
 
 async def test_nobody_looks_when_nobody_follows(shop: World) -> None:
     source = live(shop)
-    page = await opened(source.follow())
+    page = await opened(source.join())
     await page.leave()
     assert source._looker is None
 
 
 async def test_waking_looks_at_once(shop: World) -> None:
     source = live(shop, poll_seconds=30)
-    page = await opened(source.follow({"orders"}))
+    page = await opened(source.join({"orders"}))
     await asyncio.sleep(0.1)
     shop.write("orders", order(1))
     source.wake()
@@ -232,8 +236,8 @@ async def test_waking_looks_at_once(shop: World) -> None:
 
 async def test_followers_outlive_a_store_that_is_not_there(tmp_path: Path) -> None:
     missing = Reader(tmp_path / "later.db", SPECS)
-    source = Live(lambda: missing, poll_seconds=0.01)
-    page = await opened(source.follow({"orders"}))
+    source = Live(lambda: missing, LiveLimits(poll_seconds=0.01))
+    page = await opened(source.join({"orders"}))
     assert await page.silent(0.1)
     with world(tmp_path / "later.db", {}) as shop:
         shop.write("orders", order(1))

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 
 from brique.commands import CommandSpec, Desk, command_spec
 from brique.http import Accounts, Assets, FrontDesk, Routes, Site, account_routes, application
-from brique.live import Live
+from brique.live import Live, LiveLimits
 from brique.pages import Parts, StatusFacts, asset_files, renderer, routes
 from brique.schema import BackendSpec, Change, Command, Row, State, Table, TableSpec
 from brique.schema.declare import column, key, ref, specs_of
@@ -186,7 +186,7 @@ class Shop:
         self._local = threading.local()
         self._readers: list[Reader] = []
         self.views = Views(made, SPECS, self.reader, clock=self.clock, classes=CLASSES, offer=self.take)
-        self.live = Live(self.reader, poll_seconds=0.02)
+        self.live = Live(self.reader, LiveLimits(poll_seconds=0.02))
         self.accounts = Accounts(
             folder / "accounts.db", clock=self.clock, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         )
