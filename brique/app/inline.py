@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared, Intranet
 from brique.app.lock import take
+from brique.app.notifying import tell_authors
 from brique.app.own import prepare_own
 from brique.app.roles import open_accounts, prepare_folder, still_allowed
 from brique.app.web import Web
@@ -62,6 +62,7 @@ class Inline:
         self.asgi = self.web.asgi
         self.backends: dict[str, BackendProcess] = {}
         self._threads: list[threading.Thread] = []
+        self._chores: list[asyncio.Task[None]] = []
 
     def _broadcast(self, topic: str, payload: dict[str, Any]) -> None:
         self.channel.broadcast(topic, payload)
@@ -69,7 +70,7 @@ class Inline:
     def __enter__(self) -> Inline:
         self._thread.start()
         try:
-            self._on_loop(self.engine.start)
+            asyncio.run_coroutine_threadsafe(self._start_engine(), self._loop).result()
             for name in self.declared.backends:
                 self.start_backend(name)
         except BaseException:
@@ -101,6 +102,7 @@ class Inline:
             process.stop()
         for thread in self._threads:
             thread.join(self.settings.graceful_seconds)
+        asyncio.run_coroutine_threadsafe(self._end_chores(), self._loop).result()
         self.web.readers.close()
         self.engine.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -109,8 +111,13 @@ class Inline:
         self.accounts.close()
         os.close(self._lock)
 
-    def _on_loop(self, function: Callable[[], None]) -> None:
-        async def run() -> None:
-            function()
+    async def _start_engine(self) -> None:
+        self.engine.start()
+        chores = (self.engine.look_after(), tell_authors(self.engine, self.declared, self.settings, open_accounts))
+        self._chores = [self._loop.create_task(chore) for chore in chores]
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+    async def _end_chores(self) -> None:
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self._loop.shutdown_default_executor()

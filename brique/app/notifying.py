@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 
+from brique.app.engine import Engine
 from brique.app.intranet import Declared
 from brique.app.letters import letters_of
-from brique.clock import Clock, unstamp
+from brique.clock import Clock, SystemClock, unstamp
 from brique.commands import Give, Letter, notify, receipt
-from brique.errors import BadConfiguration, BadInput, EngineAway, NotFound
+from brique.errors import BadConfiguration, BadInput, BriqueError, EngineAway, NotFound
 from brique.http import Accounts
 from brique.schema import Effect
 from brique.settings import Settings
@@ -78,3 +81,22 @@ class Notifying:
 
     def close(self) -> None:
         self._reader.close()
+
+
+async def tell_authors(
+    engine: Engine, declared: Declared, settings: Settings, open_accounts: Callable[[Settings], Accounts]
+) -> None:
+    """Send authors notices of what needs them, for ever; nothing where no mail is sent."""
+    accounts = open_accounts(settings)
+    notifying = Notifying(declared, settings, SystemClock(), accounts)
+    try:
+        while notifying.is_wanted:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                for notice in await asyncio.to_thread(notifying.look):
+                    await engine.keep(notice)
+            except BriqueError as fault:
+                log.warning("authors are told later: %s", fault.message)
+    finally:
+        notifying.close()
+        accounts.close()

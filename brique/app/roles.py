@@ -17,11 +17,11 @@ from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
 from brique.app.intranet import Declared
 from brique.app.lock import held
-from brique.app.notifying import LOOK_SECONDS, Notifying
+from brique.app.notifying import tell_authors
 from brique.app.observed import Observed
 from brique.channel import Limits, SyncChannel, serve
 from brique.clock import SystemClock
-from brique.errors import BriqueError, EngineAway, NotFound
+from brique.errors import EngineAway, NotFound
 from brique.http import AccountLimits, Accounts, allows
 from brique.schema import Command
 from brique.settings import Settings
@@ -62,7 +62,7 @@ async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[],
     chores = [
         loop.create_task(engine.look_after()),
         loop.create_task(_measure_disk(settings, observed)),
-        loop.create_task(_tell_authors(engine, declared, settings)),
+        loop.create_task(tell_authors(engine, declared, settings, open_accounts)),
     ]
     await stop.wait()
     for chore in chores:
@@ -72,23 +72,6 @@ async def _engine(declared: Declared, settings: Settings, on_ready: Callable[[],
     await watching
     if engine.writer.failure is not None:
         raise engine.writer.failure
-
-
-async def _tell_authors(engine: Engine, declared: Declared, settings: Settings) -> None:
-    """Send authors notices of what needs them, for ever; nothing where no mail is sent."""
-    accounts = open_accounts(settings)
-    notifying = Notifying(declared, settings, SystemClock(), accounts)
-    try:
-        while notifying.is_wanted:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                for notice in await asyncio.to_thread(notifying.look):
-                    await engine.keep(notice)
-            except BriqueError as fault:
-                log.warning("authors are told later: %s", fault.message)
-    finally:
-        notifying.close()
-        accounts.close()
 
 
 async def _measure_disk(settings: Settings, observed: Observed) -> None:

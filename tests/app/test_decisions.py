@@ -136,9 +136,27 @@ def refuse(site: Running, count: int) -> list[str]:
     return receipts
 
 
-def test_an_author_gets_one_mail_about_all_that_needs_him(
-    tmp_path: Path, postgres: PostgresServer, server: Server
+def test_an_author_is_told_by_an_intranet_in_one_process_too(
+    tmp_path: Path, postgres: PostgresServer, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("brique.app.notifying.LOOK_SECONDS", 0.2)
+    intranet = served(postgres.make_database("", SCHEMA), tmp_path / "data")
+    (tmp_path / "mails").mkdir()
+    intranet.mail(server.url, sender="Intranet <intranet@example.org>", templates=tmp_path / "mails")
+    with running(intranet, tmp_path / "data", public_url="https://intranet.example.org") as site:
+        site.loaded("counter")
+        site.site.accounts.create_user("awa@example.org", PASSWORD, "admin")
+        token = site.site.accounts.grant_token("script", "admin", owner="awa@example.org").value
+        headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=0"}
+        site.ask("PATCH", "/api/tables/counter/1", json={"n": 100}, headers=headers)
+        wait_until(lambda: len(server.mails()) == 1, SECONDS, "the mail")
+        assert server.mails()[0]["to"] == ["awa@example.org"]
+
+
+def test_an_author_gets_one_mail_about_all_that_needs_him(
+    tmp_path: Path, postgres: PostgresServer, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brique.app.notifying.LOOK_SECONDS", 3600.0)  # this test looks itself
     data = tmp_path / "data"
     intranet = served(postgres.make_database("", SCHEMA), data)
     (tmp_path / "mails").mkdir()
