@@ -92,9 +92,8 @@ class Settings:
 
     # requests
     body_bytes_max: int = _row(64 * MIB, "bytes", "Largest request body, files included.", live=True, low=KIB)
-    request_seconds_max: float = _row(
-        30.0, "s", "Longest time for a page; downloads may take longer.", low=0.5, high=3600
-    )
+    request_seconds_max: float = _row(30.0, "s", "Longest time for a page, but for downloads.", low=0.5, high=3600)
+    ready_bytes_max: int = _row(64 * MIB, "bytes", "Answers kept ready in each web process; 0: none.", low=0)
     page_rows: int = _row(25, "rows", "Rows on a list page.", live=True, low=1)
     page_rows_max: int = _row(
         200, "rows", "Most rows on a list page or in an API answer.", live=True, low=1, high=10_000

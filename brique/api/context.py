@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from brique.api.answers import no_such
 from brique.api.operation import JSON
 from brique.api.parts import Parts
 from brique.commands import may
-from brique.exports import Freshness, aged
-from brique.http import User, at, user_of
+from brique.exports import Freshness, aged, freshness
+from brique.http import Stamp, User, at, user_of
 from brique.schema import TableSpec, join_key
 from brique.views import Copy, StoredRow
 
@@ -31,6 +31,7 @@ class Context:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._stamps: dict[str | None, AgeStamp] = {}
         self._encoder = msgspec.json.Encoder(decimal_format="string")
 
     def spec(self, request: Request) -> TableSpec:
@@ -55,11 +56,38 @@ class Context:
         known = [state.confirmed_at for state in copy.backend_states().values() if state.confirmed_at is not None]
         return aged(min(known, default=None), copy.seq(), self.now())
 
+    def stamp(self, table: str | None = None) -> AgeStamp:
+        """The headers of age of `table`, or of whatever may be read, for answers that stand."""
+        if table not in self._stamps:
+            self._stamps[table] = AgeStamp(self, table)
+        return self._stamps[table]
+
     def encode(self, value: Any) -> bytes:
         return self._encoder.encode(value)
 
     def json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         return Response(self.encode(value), status, headers, media_type=JSON)
+
+
+class AgeStamp(Stamp):
+    """`Brique-Age`, and for a table `Brique-Position`, as they are now."""
+
+    def __init__(self, context: Context, table: str | None) -> None:
+        super().__init__()
+        self._context, self._table = context, table
+        self._epoch, self._known = -1, Freshness(None, 0, None)
+        self.names = frozenset((b"brique-age",) if table is None else (b"brique-age", b"brique-position"))
+
+    def lines(self, now: float, epoch: int) -> bytes:
+        moment = datetime.fromtimestamp(now, UTC)
+        if epoch != self._epoch:
+            with self._context.snapshot() as copy:
+                table = self._table
+                self._known = self._context.oldest(copy) if table is None else freshness(copy, table, moment)
+            self._epoch = epoch
+        headers = aged(self._known.as_of, self._known.position, moment).headers()
+        wanted = ((name, text) for name, text in headers.items() if name.lower().encode() in self.names)
+        return "".join(f"{name.lower()}: {text}\r\n" for name, text in wanted).encode("latin-1")
 
 
 def find_row(copy: Copy, spec: TableSpec, key: str) -> StoredRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from brique.api.operation import JSON
 from brique.api.outcome import Outcomes
 from brique.commands import may
 from brique.errors import BadInput, NotAllowed
-from brique.http import respond, user_of
+from brique.http import FOREVER, ROLES, Standing, respond, stand_ready, user_of
 
 
 def _(text: str) -> str:
@@ -103,4 +104,10 @@ class Rest:
         if made.stale_error:
             plain = made.stale_error.encode("ascii", "replace").decode()
             headers["Brique-Stale"] = "".join(letter if letter.isprintable() else " " for letter in plain)[:300]
+        elif view.role in ROLES:
+            holds = functools.partial(self.parts.views.stands, name, dict(given.items()), user, made)
+            until = made.until.timestamp() if made.until is not None else FOREVER
+            role = next(role for role in ROLES if role == view.role)
+            shared = not made.personal
+            stand_ready(request.scope, Standing(holds, role, shared=shared, until=until, stamp=self.context.stamp()))
         return respond(request, made.body, JSON, etag=made.etag, headers=headers)

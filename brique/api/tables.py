@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from brique.exports import (
     freshness,
     parse_listing,
 )
-from brique.http import check_if_match, has_already, language_of, respond, user_of
+from brique.http import Standing, check_if_match, has_already, language_of, respond, stand_ready, user_of
 from brique.schema import Row, TableSpec
 from brique.views import Copy, ListPage, StoredRow
 
@@ -125,7 +126,15 @@ class Tables:
         headers = {**fresh.headers(), "Link": f'<{page}>; rel="alternate"; type="text/html"'}
         if row.key != key:
             headers["Content-Location"] = address(request, f"/api/tables/{spec.name}/{row.key}")
+        else:
+            holds = functools.partial(self._is_unchanged, spec, key, tag)
+            stand_ready(request.scope, Standing(holds, shared=True, stamp=self.context.stamp(spec.name)))
         return respond(request, self.context.encode(row_json(spec, row)), JSON, etag=tag, headers=headers)
+
+    def _is_unchanged(self, spec: TableSpec, key: str, tag: str) -> bool:
+        with self.context.snapshot() as copy:
+            row = copy.row(spec.name, key)
+            return row is not None and row_etag(copy, row) == tag
 
     def get_blob(self, request: Request) -> Response:
         """The bytes of one binary value, as a download."""

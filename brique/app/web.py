@@ -33,6 +33,7 @@ from brique.http import (
     FrontDesk,
     Limits,
     Routes,
+    Shelf,
     Site,
     account_routes,
     application,
@@ -133,6 +134,18 @@ class Web:
         self.letters = self._letters()
         self.parts = self._parts(caller, demo)
         self.asgi = self._application(listen)
+
+    def shelf(self) -> Shelf | None:
+        """Where this process keeps answers ready; None when the settings give them no room."""
+        if not self.settings.ready_bytes_max:
+            return None
+        return Shelf(
+            data_version=lambda: self.readers.mine().commit_mark(),
+            people_version=self.accounts.version,
+            clock=self.clock,
+            bytes_max=self.settings.ready_bytes_max,
+            on_exchange=None if self.observed is None else self.observed.exchange,
+        )
 
     def _parts(self, caller: AsyncCaller, demo: DemoPanel | None) -> Parts:
         declared = self.declared
@@ -292,5 +305,6 @@ def run_web(
         on_stopping=web.live.close,
         limits=Limits.of(settings),
         trusted_proxies=tuple(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
+        shelf=web.shelf(),
     )
     accounts.close()

@@ -25,10 +25,12 @@ from brique.http.negotiate import (
     wants_json,
 )
 from brique.http.problems import PROBLEM_JSON, TITLES, describe, problem
+from brique.http.ready import FOREVER, Stamp, Standing, stand_ready
 from brique.http.rendering import TEMPLATES, Render, own_context, plain_render
 from brique.http.routes import Handler, Route, Routes, check_role, requires, ticket_of, user_of
 from brique.http.security import Exchange
-from brique.http.server import serve
+from brique.http.server import configure, serve
+from brique.http.shelf import Shelf
 from brique.http.site import Site, at, client_address, header, local_path
 from brique.http.throttle import ThrottleLimits
 
@@ -36,6 +38,7 @@ __all__ = [
     "CSRF_FIELD",
     "CSRF_HEADER",
     "EVENT_STREAM",
+    "FOREVER",
     "PROBLEM_JSON",
     "ROLES",
     "TEMPLATES",
@@ -57,10 +60,13 @@ __all__ = [
     "Route",
     "Routes",
     "Session",
+    "Shelf",
     "SignInFailed",
     "SignInNeeded",
     "Site",
     "SlowDown",
+    "Stamp",
+    "Standing",
     "ThrottleLimits",
     "Ticket",
     "Token",
@@ -76,6 +82,7 @@ __all__ = [
     "check_if_match",
     "check_role",
     "client_address",
+    "configure",
     "describe",
     "etag_of",
     "has_already",
@@ -90,6 +97,7 @@ __all__ = [
     "respond",
     "safe_next",
     "serve",
+    "stand_ready",
     "take_time",
     "ticket_of",
     "user_of",

@@ -83,6 +83,10 @@ class Accounts:
     def close(self) -> None:
         self._file.close()
 
+    def version(self) -> int:
+        """Another number after each change of the file, by whatever process; some microseconds."""
+        return self._file.version()
+
     # people
 
     def has_users(self) -> bool:
@@ -244,6 +248,11 @@ class Accounts:
         rows = self._file.rows(f"{SESSIONS} WHERE account.folded = ? ORDER BY session.seen DESC", (_folded(name),))
         return [session for row in rows if (session := self._session(row))]
 
+    def unwatched_until(self, session: Session) -> float:
+        """The moment (a timestamp) at which the session ends by itself or wants a `touch`."""
+        touched = session.seen + min(self._limits.touch_every, self._limits.session_idle)
+        return min(session.expires, touched).timestamp()
+
     def touch(self, id: str) -> None:  # noqa: A002
         """Note that the session is in use now."""
         with self._file.change() as db:
@@ -323,6 +332,12 @@ class Accounts:
             db.execute("DELETE FROM token WHERE id = ? AND account IS ?", (id, account))
             if not db.changes():
                 raise NotFound(_("There is no such API token."))
+
+    def token_until(self, user: User, seconds: float) -> float:
+        """The moment (a timestamp) `seconds` from now, or the end of the caller's token when that is sooner."""
+        row = self._file.row("SELECT expires FROM token WHERE id = ?", (int(user.handle),))
+        later = (self._clock.now() + timedelta(seconds=seconds)).timestamp()
+        return min(later, datetime.fromisoformat(row[0]).timestamp()) if row and row[0] else later
 
     def touch_token(self, id: int) -> None:  # noqa: A002
         """Note that the token is in use, at most once in `touch_every`."""

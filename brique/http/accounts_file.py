@@ -102,6 +102,11 @@ class AccountsFile:
         found = self.rows(sql, values)
         return found[0] if found else None
 
+    def version(self) -> int:
+        """Another number after each commit of another connection, our own writer's too."""
+        with self._reading:
+            return int(self._reader.pragma("data_version"))
+
     @contextmanager
     def change(self) -> Iterator[apsw.Connection]:
         """One write transaction: flushed to disk when the block ends, undone when it raises."""

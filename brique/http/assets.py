@@ -13,20 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from brique.errors import BadConfiguration
+from brique.http.compress import coding_of, zstd
 from brique.http.faults import no_such_page
 from brique.http.negotiate import has_already
+from brique.http.ready import Standing, stand_ready
 from brique.http.routes import Routes
 
 PREFIX = "/-/assets"
 FOREVER = "public, max-age=31536000, immutable"
-GZIP_BYTES_MIN = 512
+PACKED_BYTES_MIN = 512
 TEXT_TYPES = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
 
 
 @dataclass(frozen=True, slots=True)
 class _Asset:
     body: bytes
-    zipped: bytes | None
+    packed: dict[str, bytes]
     media_type: str
     digest: str
 
@@ -61,11 +63,13 @@ class Assets:
             "Vary": "Accept-Encoding",
             "Cross-Origin-Resource-Policy": "same-origin",
         }
+        stand_ready(request.scope, Standing(lambda: True, shared=True))
         if has_already(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        if asset.zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            return Response(asset.zipped, headers=headers, media_type=asset.media_type)
+        coding = coding_of(request.headers.get("accept-encoding", ""))
+        if coding in asset.packed:
+            headers["Content-Encoding"] = coding
+            return Response(asset.packed[coding], headers=headers, media_type=asset.media_type)
         return Response(asset.body, headers=headers, media_type=asset.media_type)
 
 
@@ -76,8 +80,8 @@ def _asset(name: str, body: bytes) -> _Asset:
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     if media_type == "text/javascript" or name.endswith((".js", ".mjs")):
         media_type = "text/javascript"
-    zipped = None
-    if len(body) >= GZIP_BYTES_MIN and media_type.startswith(TEXT_TYPES):
-        packed = gzip.compress(body, 9, mtime=0)
-        zipped = packed if len(packed) < len(body) else None
-    return _Asset(body, zipped, media_type, hashlib.sha256(body).hexdigest()[:16])
+    packed: dict[str, bytes] = {}
+    if len(body) >= PACKED_BYTES_MIN and media_type.startswith(TEXT_TYPES):
+        best = {"gzip": gzip.compress(body, 9, mtime=0), "zstd": zstd(body, level=19)}
+        packed = {coding: small for coding, small in best.items() if len(small) < len(body)}
+    return _Asset(body, packed, media_type, hashlib.sha256(body).hexdigest()[:16])

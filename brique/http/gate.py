@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import functools
 import logging
 import time
 from collections import OrderedDict
@@ -28,6 +29,7 @@ from brique.http.faults import CrossSite, SignInNeeded, SlowDown
 from brique.http.identity import Session, User
 from brique.http.language import LANGUAGE_COOKIE, _, choose_language
 from brique.http.negotiate import wants_html
+from brique.http.ready import Caller, Keep
 from brique.http.site import Site, at, client_address, header
 
 log = logging.getLogger("brique.http")
@@ -35,6 +37,7 @@ log = logging.getLogger("brique.http")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
 SIGN_IN_PATH = "/-/sign-in"
 NEXT_LENGTH_MAX = 2000
+TOUCH_SECONDS = 60.0
 BAD_TOKENS_MAX = 30
 BAD_TOKENS_SECONDS = 60.0
 BAD_TOKENS_ADDRESSES_MAX = 4096
@@ -86,6 +89,11 @@ class Gate:
         state["user"] = user
         state["gate"] = self
         state["language"] = self._language(scope, user)
+        keep: Keep | None = scope.get("brique.keep")
+        if keep is not None:
+            keep.address = client_address(scope)
+            keep.still = functools.partial(self.still, slim(scope))
+            keep.waits = self.bad_tokens.wait if user is not None and user.via == "token" else None
         if scope["method"] not in SAFE_METHODS and (user is None or user.via == "session"):
             check_origin(scope, self.site)
         if user is None and not public:
@@ -128,12 +136,33 @@ class Gate:
         secret = session_id(scope, self.accounts, self.site)
         return Ticket(f"session {user.handle}", partial(self.accounts.session_user, secret))
 
+    def still(self, scope: Scope) -> Caller | None:
+        """Who is calling with the head of `scope`, and until when (seconds of the clock) that holds while nothing
+        changes in the accounts; None when the gate itself must look: to refuse, to make wait, or to note a use."""
+        secret = session_id(scope, self.accounts, self.site)
+        session = self.accounts.session(secret) if secret else None
+        credential = api_credential(scope)
+        if credential is not None and not (session and is_basic(scope)):
+            return self._still_by_token(credential)
+        if session is None:
+            return None, float("inf")
+        return None if session.stale else (session.user, self.accounts.unwatched_until(session))
+
+    def _still_by_token(self, credential: str) -> Caller | None:
+        user = self.accounts.token(credential)
+        if user is None:
+            return None
+        if not user.handle.isdigit():
+            return user, float("inf")
+        left = self._recently.get(f"token {user.handle}", 0.0) + TOUCH_SECONDS - time.monotonic()
+        return None if left <= 0 else (user, self.accounts.token_until(user, left))
+
     def _touch(self, secret: str, session: Session) -> None:
         self._in_background(self.accounts.touch, secret, key=f"session {session.user.handle}")
 
     def _in_background(self, note: Callable[..., None], value: object, *, key: str) -> None:
         """Note a last use without making the reader wait for the disk; a use that is not noted harms nobody."""
-        if self._recently.get(key, 0.0) > time.monotonic() - 60:
+        if self._recently.get(key, 0.0) > time.monotonic() - TOUCH_SECONDS:
             return
         if len(self._recently) > 10_000:
             self._recently.clear()
@@ -173,10 +202,15 @@ class BadTokens:
     def __init__(self) -> None:
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    def check(self, address: str) -> None:
+    def wait(self, address: str) -> float:
+        """How many seconds no token is taken from `address`; 0 when they are."""
         since, count = self._seen.get(address, (0.0, 0))
         left = since + BAD_TOKENS_SECONDS - time.monotonic()
-        if count >= BAD_TOKENS_MAX and left > 0:
+        return left if count >= BAD_TOKENS_MAX and left > 0 else 0.0
+
+    def check(self, address: str) -> None:
+        """Raises SlowDown while no token is taken."""
+        if left := self.wait(address):
             raise SlowDown(_("Too many wrong API tokens."), retry_after=max(1, round(left)))
 
     def count(self, address: str) -> None:
@@ -187,6 +221,11 @@ class BadTokens:
         self._seen[address] = (since, count + 1)
         while len(self._seen) > BAD_TOKENS_ADDRESSES_MAX:
             self._seen.popitem(last=False)
+
+
+def slim(scope: Scope) -> Scope:
+    """What of a request tells who is calling."""
+    return {name: scope[name] for name in ("type", "scheme", "client", "headers")}
 
 
 def api_credential(scope: Scope) -> str | None:

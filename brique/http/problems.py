@@ -22,7 +22,7 @@ from brique.http.faults import SignInNeeded, SlowDown, WrongMethod
 from brique.http.language import _, language_of, say
 from brique.http.negotiate import wants_html
 from brique.http.rendering import Render, own_context, plain_render
-from brique.http.security import logged_path
+from brique.http.security import logged_path, raw_target
 from brique.http.site import at, header
 
 log = logging.getLogger("brique.http")
@@ -154,7 +154,7 @@ class Problems:
         try:
             await self.app(scope, receive, sending)
         except ClientDisconnect:
-            log.debug("the caller left: %s", logged_path(scope))
+            log.debug("the caller left: %s", logged_path(raw_target(scope)))
         except Exception as exception:  # noqa: BLE001  (every fault ends here, as an answer)
             request = Request(scope, receive)
             self._report(exception, request, begun=begun)
@@ -173,7 +173,7 @@ class Problems:
         if known and not begun:
             return
         request_id = request.scope.get("state", {}).get("request_id", "")
-        path = logged_path(request.scope)
+        path = logged_path(raw_target(request.scope))
         log.error("%s %s failed (%s)", request.method, path, request_id, exc_info=exception)
         if self.on_error is None:
             return

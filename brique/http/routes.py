@@ -27,6 +27,8 @@ from brique.http.gate import SAFE_METHODS, Gate, Ticket
 from brique.http.identity import Role, User
 from brique.http.language import _
 from brique.http.limits import Limits
+from brique.http.ready import Keep
+from brique.http.shelf import RANKS
 from brique.http.site import local_path
 
 Handler = Callable[[Request], Response | Awaitable[Response]]
@@ -242,6 +244,9 @@ class Table(BaseRoute):
         route = place.routes.get(_asked_method(scope, place))
         if route is None:
             raise WrongMethod(place.allowed)
+        keep: Keep | None = scope.get("brique.keep")
+        if keep is not None:
+            keep.route, keep.rank = place.path, RANKS[route.role]
         request = Request(scope, receive, send)
         try:
             await self._admit(request, route)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brique.http.faults import WrongHost
+from brique.http.identity import User
 from brique.http.language import _
 from brique.http.site import Site, client_address, header
 
@@ -103,21 +104,25 @@ class Security:
     def _log(self, scope: Scope, exchange: Exchange) -> None:
         if self.on_exchange is not None:
             self.on_exchange(exchange)
-        if not access_log.isEnabledFor(logging.INFO):
-            return
-        user = scope["state"].get("user")
-        facts = {
-            "method": exchange.method,
-            "path": logged_path(scope),
-            "status": exchange.status,
-            "ms": round(exchange.seconds * 1000, 1),
-            "bytes": exchange.bytes_sent,
-            "request_id": exchange.request_id,
-            "user": user.name if user else "-",
-            "address": client_address(scope) or "-",
-        }
-        line = "{method} {path} {status} {ms} ms {bytes} B {request_id} {user} {address}"
-        access_log.info(line.format(**facts), extra=facts)
+        log_exchange(exchange, raw_target(scope), scope["state"].get("user"), client_address(scope))
+
+
+def log_exchange(exchange: Exchange, target: bytes, user: User | None, address: str) -> None:
+    """The line of one exchange in the access log, if one is kept. `target` is as it came, with or without a query."""
+    if not access_log.isEnabledFor(logging.INFO):
+        return
+    facts = {
+        "method": exchange.method,
+        "path": logged_path(target),
+        "status": exchange.status,
+        "ms": round(exchange.seconds * 1000, 1),
+        "bytes": exchange.bytes_sent,
+        "request_id": exchange.request_id,
+        "user": user.name if user else "-",
+        "address": address or "-",
+    }
+    line = "{method} {path} {status} {ms} ms {bytes} B {request_id} {user} {address}"
+    access_log.info(line.format(**facts), extra=facts)
 
 
 def _completed(headers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -132,9 +137,14 @@ def _completed(headers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, byte
     return headers
 
 
-def logged_path(scope: Scope) -> str:
+def raw_target(scope: Scope) -> bytes:
+    """The path as it came."""
+    return bytes(scope.get("raw_path") or str(scope["path"]).encode())
+
+
+def logged_path(target: bytes) -> str:
     """The path as it came, still percent-encoded (so a line break cannot forge a log line), and cut."""
-    raw = bytes(scope.get("raw_path") or str(scope["path"]).encode()).partition(b"?")[0]
+    raw = target.partition(b"?")[0]
     shown = raw.decode("ascii", "backslashreplace")
     shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in shown)
     return shown if len(shown) <= PATH_LENGTH_MAX else shown[:PATH_LENGTH_MAX] + "…"

@@ -17,8 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from brique.errors import BadConfiguration
+from brique.http.fast import fast
 from brique.http.limits import Limits
-from brique.http.protocol import bounded
+from brique.http.protocol import BoundedProtocol, bounded
+from brique.http.ready import Learning
+from brique.http.shelf import Shelf
 from brique.http.site import client_address, header
 
 log = logging.getLogger("brique.http")
@@ -33,6 +36,7 @@ def serve(
     on_stopping: Callable[[], None] | None = None,
     limits: Limits | None = None,
     trusted_proxies: tuple[str, ...] = (),
+    shelf: Shelf | None = None,
 ) -> None:
     """Serve `app` on the listening socket `sock` until SIGTERM or SIGINT; then end within `stop_seconds_max`.
 
@@ -43,16 +47,30 @@ def serve(
         sock: bound; closed on return (other processes that hold it go on listening).
         on_ready: called once connections are accepted.
         trusted_proxies: addresses or networks whose X-Forwarded-* headers are believed.
+        shelf: where answers stand ready that the connection gives by itself; None: the application gives all.
     """
     limits = limits or Limits()
     _take_files()
     _prepare(sock, limits)
+    config = configure(app, limits=limits, trusted_proxies=trusted_proxies, shelf=shelf)
+    with _quiet_signals():
+        _Server(config, on_ready, on_stopping).run(sockets=[sock])
+
+
+def configure(
+    app: ASGIApp, *, limits: Limits, trusted_proxies: tuple[str, ...] = (), shelf: Shelf | None = None
+) -> uvicorn.Config:
+    """How uvicorn is to serve `app`; see `serve`."""
     if trusted_proxies:
         app = behind_proxies(app, trusted_proxies)
-    config = uvicorn.Config(
+    protocol: type[BoundedProtocol] = bounded(limits)
+    if shelf is not None:
+        app = Learning(app, shelf.take)
+        protocol = fast(limits, shelf, behind_proxy=bool(trusted_proxies))
+    return uvicorn.Config(
         cast(Any, app),
         loop="uvloop",
-        http=bounded(limits),
+        http=protocol,
         ws="none",
         lifespan="auto",
         log_config=None,
@@ -67,8 +85,6 @@ def serve(
         timeout_keep_alive=limits.keep_alive_seconds_max,
         timeout_graceful_shutdown=limits.stop_seconds_max,
     )
-    with _quiet_signals():
-        _Server(config, on_ready, on_stopping).run(sockets=[sock])
 
 
 class _Server(uvicorn.Server):

@@ -47,6 +47,12 @@ class Bulletin(Snapshots):
         """A number that changes when another connection has committed."""
         return int(self._opened().pragma("data_version"))
 
+    def commit_mark(self) -> tuple[object, int]:
+        """Something that is different after every commit of another connection, and when the file was replaced; some
+        microseconds, outside a snapshot."""
+        connection = self._opened()
+        return self._inode, int(connection.pragma("data_version"))
+
     def settled_seq(self) -> int:
         """The settlement number by now: a refresh takes it as `began` before it reads its source."""
         with self.snapshot():

@@ -132,6 +132,11 @@ class Views:
         with self._reader().snapshot() as reader:
             return self._find(reader, view, (key, identity(key, user_key(user))))
 
+    def stands(self, name: str, arguments: Mapping[str, Any], user: Any, made: Representation) -> bool:
+        """Whether `get` would give what it has `made` before. Short, as `kept`."""
+        kept = self.kept(name, arguments, user)
+        return kept is not None and (kept.etag, kept.position) == (made.etag, made.position) and not kept.stale_error
+
     def _view(self, name: str) -> View:
         view = self.by_name.get(name)
         if view is None:
