@@ -250,8 +250,8 @@ class Ledger:
             self._plan_as_wanted(tx, plan, report, states)
         states.update(tx.states_of([item.position for item in report.outcomes if item.position not in states]))
         for outcome in report.outcomes:
-            known = self._state(tx, outcome.position, states)
-            if not life.may_move(known, outcome.state):
+            known = states.get(outcome.position)  # None: withdrawn, and forgotten before its process looked again
+            if known is None or not life.may_move(known, outcome.state):
                 log.warning("command %d is %s and was reported %s", outcome.position, known, outcome.state)
                 continue
             states[outcome.position] = outcome.state

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brique.commands import Dismiss, Give, Move, Receipt, Report, journal
+from brique.commands import Dismiss, Give, Move, Outcome, Receipt, Report, journal
 from brique.errors import Refused, Stale, TokenReused
 from brique.schema import Change, State
 from brique.spool import Entry
@@ -295,6 +295,16 @@ def test_what_settled_long_ago_is_forgotten_and_what_waits_stays(world: World) -
     world.restart(lose_store=True)
     assert world.values("item", "B") == {"code": "B", "name": "Banana", "stock": 2}
     assert world.state(waiting) is State.KEPT
+
+
+def test_a_report_about_a_command_that_is_forgotten_is_heard_for_the_others(world: World) -> None:
+    """Somebody withdrew it, and its process had not looked again before it was forgotten."""
+    gone, other = world.update("item", "A", stock=1), world.update("item", "B", stock=2)
+    world.ask(Move(gone.position, State.WITHDRAWN, "awa"))
+    world.ledger.forget(world.clock.now() + timedelta(days=1))
+    world.ask(Report("erp", [Outcome(item.position, State.REFUSED, reason="no") for item in (gone, other)]))
+    assert world.reader.command(gone.position) is None
+    assert world.state(other) is State.REFUSED
 
 
 def test_a_store_made_anew_knows_how_far_a_spool_had_come_that_keeps_nothing_any_more(world: World) -> None:

@@ -5,18 +5,22 @@ deliberate faults are found. It ends with status 1 when a promise was broken (wi
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import figures
-from tests.simulation import runs
+from tests.simulation import record, runs
 from tests.simulation.bugs import BUGS, seeds_needed
 from tests.simulation.model import Broken
 from tests.simulation.simulation import COMMANDS, simulate
+
+_KEEPING_SECONDS = 60.0
 
 
 def main() -> int:
@@ -29,6 +33,10 @@ def main() -> int:
         )
     if given.bugs:
         return _show_bugs()
+    if given.merge is not None:
+        record.Record().merge(given.merge)
+        figures.write_report()
+        return 0
     if given.seed is not None:
         return _replay(given.seed, given.commands)
     return _run(given)
@@ -43,9 +51,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=runs.cores())
     parser.add_argument("--bugs", action="store_true", help="put deliberate faults in, one after the other")
     parser.add_argument(
-        "--accumulate", action="store_true", help="go on from the last run that was kept, and add to it"
+        "--accumulate",
+        type=Path,
+        nargs="?",
+        const=record.RESULT,
+        metavar="FILE",
+        help="with seeds that no run has had, and keep what they did: in FILE, or with the results of the benches",
     )
-    parser.add_argument("--into", type=Path, default=runs.RESULT, help="where the sum of all runs is kept")
+    parser.add_argument("--merge", type=Path, metavar="FILE", help="add the runs of FILE to the benches' results")
     parser.add_argument("--revision", default="", help="what is tested, where no repository can say it")
     return parser.parse_args()
 
@@ -74,32 +87,40 @@ def _show_bugs() -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    record = runs.Record(given.into) if given.accumulate else None
-    first = given.first
-    if first is None:
-        first = record.next_seed if record is not None else int(time.time()) % 1_000_000 * 1_000
-    revision = given.revision or _revision()
-    for seed in record.broken() if record is not None else ():
-        if record is not None and not runs.run_chunk(seed, 1).failures:
-            record.mended(seed)
-    total, kept, last = runs.Totals(), time.monotonic(), first
-    began = kept
-    for totals, following in runs.run(first, given.seconds, given.workers, given.commands):
-        for text in totals.failures.values():
+    kept = record.Record(given.accumulate) if given.accumulate is not None else None
+    following = itertools.count(given.first or int(time.time()) % 1_000_000 * 1_000, runs.CHUNK)
+    take = (lambda count: next(following)) if kept is None else (lambda count: kept.take(count, given.first))
+    if kept is not None:
+        _try_again(kept)
+    total, spans, told = runs.Totals(), list[tuple[int, int]](), 0.0
+    began, start, revision = datetime.now(UTC), time.monotonic(), given.revision or _revision()
+    for done, span in runs.run(take, given.seconds, given.workers, given.commands):
+        for text in done.failures.values():
             print(text, flush=True)
-        total.add(totals)
-        last = following
-    seconds = time.monotonic() - began
-    if record is not None:
-        record.add(total, first=first, following=last, seconds=seconds, revision=revision)
-        if given.into == runs.RESULT:
+        total.add(done)
+        spans.append(span)
+        seconds = time.monotonic() - start
+        if kept is not None and seconds > told + _KEEPING_SECONDS:
+            kept.keep(record.entry(revision, began, seconds, spans, total))
+            told = seconds
+    seconds = time.monotonic() - start
+    if kept is not None:
+        kept.keep(record.entry(revision, began, seconds, spans, total))
+        if kept.path == record.RESULT:
             figures.write_report()
-    _say(total, first, last, seconds)
+    _say(total, spans, seconds)
     return 1 if total.failures else 0
 
 
-def _say(total: runs.Totals, first: int, last: int, seconds: float) -> None:
-    print(f"simulate.seeds {total.seeds} seeds ({first} to {last - 1})")
+def _try_again(kept: record.Record) -> None:
+    """Seeds that broke a promise may hold by now."""
+    for seed in kept.broken():
+        if not runs.run_chunk(seed, 1).failures:
+            kept.mended(seed)
+
+
+def _say(total: runs.Totals, spans: list[tuple[int, int]], seconds: float) -> None:
+    print(f"simulate.seeds {total.seeds} seeds (from {min(spans)[0]} to {max(spans)[1]})")
     print(f"simulate.commands {total.commands} commands ({total.commands / max(seconds, 1e-9):.0f} a second)")
     print(f"simulate.checks {total.checks} checks")
     print(f"simulate.faults {sum(total.faults.values())} faults")

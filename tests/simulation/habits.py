@@ -34,6 +34,8 @@ class Habits:
     """How often others act while a call is under way."""
     crowd: int = 16
     """How many wishes there are at the same moment, at most."""
+    length: int = 1
+    """How many times as many commands a life has: more, where people come in crowds."""
     taste: str = "any"
     """The rows that people choose: any, always the same few, or the newest."""
     late_forms: float = 0.15
@@ -53,6 +55,7 @@ class Habits:
         random = Random(seed + 0.3)
         if random.random() < 0.5:
             return cls()
+        crowd = random.choice((16, 16, 6, 64))
         return cls(
             weights={
                 name: weight * random.choice((1, 2) if name in _ALWAYS else (0, 0.5, 1, 2, 5))
@@ -62,7 +65,8 @@ class Habits:
             rare_share=random.choice((0.02, 0.06, 0.12)),
             moods=("quiet", *random.sample((*USUAL, "late"), random.choice((1, 2, 4)))),
             pauses=random.choice((PAUSES, (0.15, 0.3))),
-            crowd=random.choice((16, 16, 6)),
+            crowd=crowd,
+            length=3 if crowd == 64 else 1,
             taste=random.choice(("any", "few", "newest", "newest")),
             late_forms=random.choice((0.15, 0.5, 0.5)),
             pairs=random.choice((0, 0.7)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from brique.commands import Ledger
 from brique.store import Store
+from tests.simulation.files import forget, put_empty_store
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -64,9 +65,14 @@ class Mishaps:
             return  # who loses both at once cannot be helped
         self.faults.counts["store lost"] += 1
         self.sim.stop_all()
+        self._remove_store()
+        put_empty_store(self.sim.folder / "store.db", self.door.declared.specs, self.clock, search=self.door.search)
+        self.sim.begin_again()
+
+    def _remove_store(self) -> None:
+        forget(self.sim.folder / "store.db")
         for file in self.sim.folder.glob("store.db*"):
             file.unlink()
-        self.sim.begin_again()
 
     def take_photo(self) -> None:
         """What of the store is on the disk for good by now, if the power fails before the next flush."""
@@ -108,8 +114,7 @@ class Mishaps:
         self.sim.begin_again()
 
     def _put_photo(self) -> None:
-        for file in self.sim.folder.glob("store.db*"):
-            file.unlink()
+        self._remove_store()
         for name, content in self.sim.photo.items():
             (self.sim.folder / name).write_bytes(content)
 
@@ -142,13 +147,16 @@ class Mishaps:
             engine.ledger.handle([])
             place = self.sim.folder / "again"
             place.mkdir()
-            again = Store(place / "store.db", self.door.declared.specs, clock=self.clock)
+            path, specs = place / "store.db", self.door.declared.specs
+            put_empty_store(path, specs, self.clock, search=self.door.search)
+            again = Store(path, specs, clock=self.clock, search=self.door.search)
             try:
                 Ledger(engine.spool, again, self.clock).catch_up()
                 self.faults.counts["store made again from the spool"] += 1
                 self.sim.model.seen.check_same(engine.store, again)
             finally:
                 again.close()
+                forget(path)
                 shutil.rmtree(place)
 
 

@@ -79,8 +79,8 @@ class Clients:
                         found.append((self._call(asked), asked))
         if self.random.random() < 0.2:
             found += [(call, None) for call in self.withdrawals()]
-        if self.clicks and self.random.random() < 0.3:
-            asked = self.random.choice(self.clicks)
+        if (clicks := self.waiting_clicks()) and self.random.random() < 0.3:
+            asked = self.random.choice(clicks)
             found.insert(0, (self._call(asked), asked))
         return found
 
@@ -121,9 +121,16 @@ class Clients:
         self.again.append((self.sim.model.erps[asked.backend].specs[change.table], change.key))
         del self.again[:-5]
 
+    def waiting_clicks(self) -> list[Asked]:
+        """Those who wait for an answer, and whose token is not forgotten: they have been told by another click."""
+        self.clicks = [asked for asked in self.clicks if not asked.is_over]
+        return list(self.clicks)
+
     def click_again(self) -> None:
         """Somebody who has not heard an answer, or is impatient, sends the same again."""
-        known = self.clicks or [asked for asked in list(self.sim.model.asked.values())[-20:] if not asked.is_over]
+        known = self.waiting_clicks() or [
+            asked for asked in list(self.sim.model.asked.values())[-20:] if not asked.is_over
+        ]
         if known:
             chosen = self.random.sample(known, min(len(known), 3))
             self.sim.faults.counts["form sent again"] += len(chosen)

@@ -30,6 +30,7 @@ from brique.commands import Report
 from brique.errors import BriqueError, EngineAway, NoRoom
 from brique.settings import Settings
 from brique.spool import Entry, SqliteSpool
+from brique.store import Store
 from tests.simulation.backends import FakeBackend
 from tests.simulation.disk import PowerCut, SimDisk
 from tests.simulation.faults import Crash, Ended, Faults
@@ -189,11 +190,19 @@ class Door:
     and fails."""
 
     def __init__(
-        self, made: Declared, settings: Settings, clock: SimClock, faults: Faults, disk: SimDisk | None = None
+        self,
+        made: Declared,
+        settings: Settings,
+        clock: SimClock,
+        faults: Faults,
+        disk: SimDisk | None = None,
+        *,
+        search: bool = True,
     ) -> None:
         self.declared, self.settings, self.clock, self.faults = made, settings, clock, faults
         self.disk = disk
         """What the spool is on, when its power may fail; None: the real one."""
+        self.search = search
         self.has_no_power = False
         self.flushed: Callable[[], None] = lambda: None
         """Told when the store has been flushed: no power cut throws it back behind this moment."""
@@ -229,9 +238,9 @@ class Door:
 
     def _made(self) -> Engine:
         """A new engine, its spool on the simulated disk if there is one."""
-        if self.disk is None:
-            return Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
-        with patch.object(engine_module, "SqliteSpool", partial(SqliteSpool, disk=self.disk)):
+        spool = SqliteSpool if self.disk is None else partial(SqliteSpool, disk=self.disk)
+        store = partial(Store, search=self.search)
+        with patch.object(engine_module, "SqliteSpool", spool), patch.object(engine_module, "Store", store):
             return Engine(self.declared, self.settings, self.clock, lambda topic, payload: None)
 
     def _flushing(self, flush: Callable[[], None]) -> Callable[[], None]:

@@ -30,6 +30,7 @@ from tests.simulation.backends import FakeBackend, Manner
 from tests.simulation.disk import SimDisk
 from tests.simulation.erp import Erp, tables_of
 from tests.simulation.faults import Crash, Ended, Faults
+from tests.simulation.files import cheap
 from tests.simulation.habits import Habits
 from tests.simulation.mishaps import Mishaps, set_zone
 from tests.simulation.model import Broken, Model
@@ -39,6 +40,9 @@ from tests.simulation.start import declared, furnish, memory, names_of, prefix_o
 
 COMMANDS = 100
 """Commands of one life, unless said."""
+SEARCHES = 0.1
+"""Share of lives whose store keeps an index for searching. Nothing here searches: what counts is that its work is part
+of each transaction, and fails with it."""
 DISKS = 0.2
 """Share of lives whose spool is on a disk that loses, tears and reorders what was not flushed."""
 MANNERS = (
@@ -94,11 +98,13 @@ class Simulation:
         self.gone: set[str] = set()
         self.step = 0
         self.clients, self.colleague = Clients(self), Colleague(self)
-        self.door = Door(declared(len(self.names)), new_settings(folder, self.habits.batch), self.clock, self.faults)
+        search = random.Random(seed + 0.9).random() < SEARCHES
+        settings = new_settings(folder, self.habits.batch)
+        self.door = Door(declared(len(self.names)), settings, self.clock, self.faults, search=search)
         self.zombies: list[tuple[Life, Task]] = []
         self.photo: dict[str, bytes] = {}
         if self.chance() < 0.97:
-            furnish(folder, len(self.names))
+            furnish(folder, len(self.names), search=search)
         apart = random.Random(seed + 0.6)  # lives without such a disk stay as they were
         if apart.random() < DISKS:
             self.door.disk = SimDisk(folder / "spool", apart)
@@ -355,7 +361,7 @@ class Simulation:
                 erp.thaw(self.chance() < 0.5)
             for life, task in list(self.zombies):
                 self._bury(life, task)
-            for asked in list(self.clients.clicks):
+            for asked in self.clients.waiting_clicks():
                 self.clients.send([(self.clients._call(asked), asked)])
             for _ in range(3):
                 self._settle_all()
@@ -434,9 +440,14 @@ def simulate(
     place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=memory()))
     logging.getLogger("brique").setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda unraisable: None  # SQLite goes on trying to write while it closes files without power
+    with cheap():
+        return _life(place, seed, commands, make)
+
+
+def _life(place: Path, seed: int, commands: int, make: Callable[[Path, int], Simulation]) -> Simulation:
     simulation = make(place, seed)
     try:
-        simulation.run(commands)
+        simulation.run(commands * simulation.habits.length)
     except Exception as fault:
         again = f"python -m tests.simulation --seed {seed}" + (f" --commands {commands}" * (commands != COMMANDS))
         raise Broken(

@@ -12,6 +12,7 @@ from brique.app.intranet import Declared, Intranet
 from tests.simulation.backends import FakeBackend, Manner
 from tests.simulation.erp import Erp, tables_of
 from tests.simulation.faults import Faults
+from tests.simulation.files import forget
 from tests.simulation.processes import Door, SimClock, SimProcess, new_settings
 
 
@@ -32,25 +33,25 @@ def prefix_of(name: str) -> str:
     return "" if name == "erp" else "b_"
 
 
-_TEMPLATES: dict[int, dict[str, bytes]] = {}
+_TEMPLATES: dict[tuple[int, bool], dict[str, bytes]] = {}
 
 
-def furnish(folder: Path, backends: int) -> None:
+def furnish(folder: Path, backends: int, *, search: bool) -> None:
     """Put the files of a brique that has made its first copy into `folder`."""
-    files = _TEMPLATES.get(backends)
+    files = _TEMPLATES.get((backends, search))
     if files is None:
-        files = _TEMPLATES[backends] = _template(backends)
+        files = _TEMPLATES[backends, search] = _template(backends, search)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 
-def _template(backends: int) -> dict[str, bytes]:
+def _template(backends: int, search: bool) -> dict[str, bytes]:
     """Such files: what a first start of a fair life leaves."""
     place = Path(tempfile.mkdtemp(prefix="brique-simulation-", dir=memory()))
     faults = Faults(random.Random(0))
-    door = Door(declared(backends), new_settings(place), SimClock(), faults)
+    door = Door(declared(backends), new_settings(place), SimClock(), faults, search=search)
     engine = door.start()
     for name in names_of(backends):
         erp = Erp(tables_of(name, prefix_of(name)))
@@ -63,6 +64,7 @@ def _template(backends: int) -> dict[str, bytes]:
         process.end()
     engine.store.checkpoint()
     door.kill()
+    forget(place / "store.db")
     found = {
         str(path.relative_to(place)): path.read_bytes()
         for path in place.rglob("*")
