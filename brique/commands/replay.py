@@ -41,6 +41,7 @@ from brique.commands.transaction import Culprit, Sent, Suspect, Work
 from brique.commands.waiting import Parent, Waiting
 from brique.errors import BackendAway, BackendRefused, BriqueError, Busy, EngineAway, NoRoom
 from brique.schema import PENDING, Command, Row, State, TableSpec
+from brique.spool import Ancestor
 from brique.store import spans_of
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ class Replay:
         """Transactions begun, for whoever wants to know what a refusal costs."""
         self.doubted_upto = 0
         """Commands up to here were, perhaps, sent by a brique that was restored since; without a mark nobody knows."""
+        self.ancestors: Sequence[Ancestor] = ()
+        """The streams that this one was before brique was restored, oldest first."""
         self.settled: set[int] = set()
         """What was found to have settled while the marks were brought in line."""
         self._held: dict[int, State] = {}
@@ -256,9 +259,14 @@ class Replay:
         self.alive()
         return sent
 
+    def stream_of(self, position: int) -> str:
+        """The stream that the command at `position` was given in: a backend that knows what it has had, knows it by
+        that name, also when brique was restored since."""
+        return next((one.name for one in self.ancestors if position <= one.last), self.stream)
+
     def _in_session(self, batch: Batch, sent: Sent) -> None:
         items = batch.items
-        work = Work(self.specs, self.numbers, self.stream, self.rung)
+        work = Work(self.specs, self.numbers, self.stream_of, self.rung)
         overtaken = sorted(self.passed.union(item.position for item in batch.overtaken))
         is_late = self._is_marked and items[0].position <= self.marks.position()
         is_complete = False

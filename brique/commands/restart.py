@@ -62,6 +62,7 @@ class Restart:
         has taken for good. Raises BackendAway, MarkAhead.
         """
         replay = self.replay
+        replay.ancestors = sorted(ancestors, key=lambda one: one.last)
         if replay.rung is Rung.WATERMARK:
             self._check(shown if ahead is None else min(shown, ahead.last), adopted)
             if ahead is not None and replay.marks.position() > ahead.last:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -63,13 +63,15 @@ class Suspect(Exception):
 
 
 class Work:
-    """Carries commands out in an open session. `doubts`: whether a command that was sent before may have arrived."""
+    """Carries commands out in an open session. `stream_of(position)`: the stream that a command belongs to."""
 
-    def __init__(self, specs: Mapping[str, TableSpec], numbers: Numbers, stream: str, rung: Rung) -> None:
-        self.specs, self.numbers, self.stream, self.rung = specs, numbers, stream, rung
+    def __init__(
+        self, specs: Mapping[str, TableSpec], numbers: Numbers, stream_of: Callable[[int], str], rung: Rung
+    ) -> None:
+        self.specs, self.numbers, self.stream_of, self.rung = specs, numbers, stream_of, rung
 
     def _identify(self, session: Session, item: Waiting) -> None:
-        session.identify(Tag(self.stream, item.position, item.command.id))
+        session.identify(Tag(self.stream_of(item.position), item.position, item.command.id))
 
     # -- many at once ------------------------------------------------------------------------------------------------
 
