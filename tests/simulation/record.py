@@ -138,8 +138,9 @@ def _tell(kept: dict[str, Any]) -> None:
             "sums": sums,
             "figures": [{"name": f"simulate.{n}", "value": v, "unit": u} for n, v, u in found],
             "notes": [
-                f"The sum of {len(runs)} runs; `spans` tells them apart, with the revision and the seeds of each. A seed is a life of {COMMANDS} commands, or three times as many where "
-                "people come in crowds; a step is followed by a check of every promise.",
+                f"The sum of {len(runs)} runs; `spans` tells them apart, with the revision and the seeds of each. A "
+                f"seed is a life of {COMMANDS} commands, or three times as many where people come in crowds; a step is "
+                "followed by a check of every promise.",
                 "It can fail: `python -m tests.simulation --bugs` puts deliberate faults into the product, one after "
                 "the other, and says how many seeds it takes to find each.",
             ],
