@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from bench.erp import Workshop
 from bench.figures import Figures
 from bench.site import Site
@@ -33,6 +35,13 @@ def run(figures: Figures, workshop: Workshop) -> None:
             searching.append(_plain(url, folder / "search.db", tables, "--search"))
             brique.append(_brique(url, folder / "data"))
     _say(figures, plain, searching, brique)
+    rows, whole = _sizes(url)
+    store = statistics.median(item["size"] for item in brique)
+    figures.add("backend_rows_mb", rows / 1e6, "MB")
+    figures.add("backend_mb", whole / 1e6, "MB")
+    figures.add("store_mb", store / 1e6, "MB")
+    figures.add("store_vs_backend_rows", store / rows, "ratio")
+    figures.note("backend_rows_mb: the tables without their indexes, backend_mb with them; store_mb: the whole copy.")
 
 
 def _say(
@@ -107,7 +116,20 @@ def _brique(url: str, data: Path) -> dict[str, float]:
         ready = site.wait_ready()
         loaded = site.wait_loaded()
         time.sleep(0.2)
-        return {"ready": ready, "loaded": loaded, "resident": site.peak.resident, "own": site.peak.own}
+        size = (data / "store.db").stat().st_size
+        return {"ready": ready, "loaded": loaded, "resident": site.peak.resident, "own": site.peak.own, "size": size}
+
+
+def _sizes(url: str) -> tuple[int, int]:
+    """Bytes of the tables in the backend: their rows, and with their indexes."""
+    with psycopg.connect(url) as database:
+        row = database.execute(
+            "SELECT sum(pg_table_size(oid)), sum(pg_total_relation_size(oid)) FROM pg_class "
+            "WHERE relkind = 'r' AND relnamespace NOT IN "
+            "(SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg_%' OR nspname = 'information_schema')"
+        ).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 __all__ = ["run"]
