@@ -13,6 +13,7 @@
 | refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
 | backend | name, fields | what the status page shows |
 | offer | representation | bytes that a web process has computed |
+| watch | holder, begun, ended, anew | which views the followers of a web process look at, for some seconds |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from brique.app import watching
 from brique.app.intranet import Declared
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
@@ -52,7 +54,7 @@ from brique.schema import State, decode_command
 from brique.settings import Settings
 from brique.spool import SpoolLimits, SqliteSpool
 from brique.store import RowChange, Store, Tx
-from brique.views import Keeper
+from brique.views import Keeper, Maker
 
 log = logging.getLogger(__name__)
 _SETTLED_MAX = 10_000
@@ -71,7 +73,8 @@ class Engine:
         self.store = Store(
             folder / "store.db", declared.specs, clock=clock, change_log_rows_max=settings.change_log_rows_max
         )
-        self.keeper = Keeper(declared.views, self.store)
+        maker = Maker(declared.specs, clock=clock, classes=declared.classes, timezone=declared.timezone)
+        self.keeper = Keeper(declared.views, self.store, maker=maker)
         self.ledger = Ledger(self.spool, self.store, clock)
         self.writer = Writer(
             self.ledger,
@@ -79,6 +82,7 @@ class Engine:
             batch_max=settings.commit_batch_max,
             queue_max=settings.spool_queue_max,
             after_batch=self._tell_changes,
+            chore=self._catch_up,
         )
         self._waiters: dict[int, list[asyncio.Future[State]]] = {}
         self._settled: dict[int, State] = {}
@@ -322,6 +326,18 @@ class Engine:
 
         return {"kept": await asyncio.wrap_future(self.writer.run(take))}
 
+    async def _watch(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return dict(await asyncio.wrap_future(self.writer.run(partial(watching.look, self.keeper, payload))))
+
+    def _catch_up(self) -> float | None:
+        """Make some of what is watched and had to wait; in how many seconds there is more to do."""
+        wait = self.keeper.next_in()
+        if wait == 0.0:
+            with self.store.transaction() as tx:
+                self.keeper.catch_up(tx)
+            wait = self.keeper.next_in()
+        return wait
+
     async def _ping(self, _: dict[str, Any]) -> dict[str, Any]:
         if self.writer.failure is not None:
             raise RuntimeError("the writing thread has ended")
@@ -331,10 +347,11 @@ class Engine:
         self._touched.update(tx.reloaded, (change.table for change in changes))
 
     def _tell_changes(self) -> None:
-        """Tell every process which tables have changed; called in the writing thread after a commit."""
+        """Tell every process which tables and views have changed; called in the writing thread after a commit."""
         if self._touched:
             tables, self._touched = sorted(self._touched), set()
             self.broadcast("changed", {"tables": tables})
+        watching.tell(self.keeper, self.broadcast)
 
     _METHODS: ClassVar[dict[str, Callable[[Engine, dict[str, Any]], Awaitable[dict[str, Any]]]]] = {
         "give": _give,
@@ -349,5 +366,6 @@ class Engine:
         "refreshed": _refreshed,
         "backend": _backend,
         "offer": _offer,
+        "watch": _watch,
         "ping": _ping,
     }

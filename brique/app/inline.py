@@ -59,6 +59,7 @@ class Inline:
         self.channel = Direct(self.engine.handle, loop=self._loop)
         self.accounts = open_accounts(self.settings)
         self.web = Web(self.declared, self.settings, self.channel, self.accounts, listen=listen, clock=self.clock)
+        self.channel.subscribe(self.web.wake)
         self.asgi = self.web.asgi
         self.backends: dict[str, BackendProcess] = {}
         self._threads: list[threading.Thread] = []

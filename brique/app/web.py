@@ -10,6 +10,7 @@ import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from brique.app.intranet import Declared
 from brique.app.observed import Observed
 from brique.app.roles import ENGINE_SOCKET, engine_limits, open_accounts
 from brique.app.supervised import processes_of
+from brique.app.watching import plain_user
 from brique.backends import TemplateLetters
 from brique.channel import AsyncCaller, AsyncChannel
 from brique.clock import Clock, SystemClock
@@ -39,12 +41,15 @@ from brique.http import (
     application,
     serve,
 )
-from brique.live import Live, LiveLimits
+from brique.live import Live, LiveLimits, Watches
 from brique.observe import read_samples
 from brique.pages import DemoPanel, Parts, StatusFacts
 from brique.settings import Settings
 from brique.store import Reader, WriteDb
-from brique.views import Offer, Views
+from brique.views import Offer, Views, Watched
+
+_MAKERS = 2
+"""So many threads make what is watched and takes long; requests have their own."""
 
 
 class Readers:
@@ -130,8 +135,15 @@ class Web:
         self.observed = observed
         self.readers = Readers(declared, settings)
         self.offers = Offers(caller)
-        self.live = Live(self.readers.mine, live_limits(settings))
         self.letters = self._letters()
+        self.views = self._views()
+        self.live = Live(
+            self.readers.mine,
+            live_limits(settings),
+            watches=Watches(caller.acall, plain_user),
+            last_mark=self.views.last_mark,
+        )
+        self._makers = ThreadPoolExecutor(_MAKERS, "watched")
         self.parts = self._parts(caller, demo)
         self.asgi = self._application(listen)
 
@@ -147,9 +159,9 @@ class Web:
             on_exchange=None if self.observed is None else self.observed.exchange,
         )
 
-    def _parts(self, caller: AsyncCaller, demo: DemoPanel | None) -> Parts:
+    def _views(self) -> Views:
         declared = self.declared
-        views = Views(
+        return Views(
             declared.views,
             declared.specs,
             self.readers.mine,
@@ -158,6 +170,9 @@ class Web:
             offer=self.offers,
             timezone=declared.timezone,
         )
+
+    def _parts(self, caller: AsyncCaller, demo: DemoPanel | None) -> Parts:
+        declared = self.declared
         desk = Desk(
             caller=caller,
             borrow=self.readers.borrow,
@@ -175,7 +190,7 @@ class Web:
             timezone=declared.timezone,
             specs=declared.specs,
             backends=declared.backends,
-            views=views,
+            views=self.views,
             commands=declared.commands,
             desk=desk,
             borrow=self.readers.borrow,
@@ -236,12 +251,25 @@ class Web:
         self.offers.start(asyncio.get_running_loop())
         yield
         self.live.close()
+        self._makers.shutdown(cancel_futures=True)
         self.readers.close()
 
-    def wake(self, topic: str, _: dict[str, Any]) -> None:
-        """The engine has broadcast something; to be called on the loop."""
+    def wake(self, topic: str, payload: dict[str, Any]) -> None:
+        """The engine has broadcast something."""
         if topic in ("changed", "backend"):
             self.live.wake()
+        elif topic == "views":
+            self.live.news(payload["news"])
+        elif topic == "wanted":
+            self.live.wanted(payload["views"], lambda watched: self._makers.submit(self._make, watched))
+        elif topic == "connected":
+            self.live.renew()
+            self.live.wake()
+
+    def _make(self, watched: Watched) -> None:
+        """Make what followers look at, for the engine; a fault is told to it and to whoever asks for the page."""
+        with contextlib.suppress(BriqueError):
+            self.views.make_ready(watched)
 
     def status(self) -> StatusFacts:
         """How this brique is; what cannot be told within a moment is left out."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from brique.app.checkpoints import Checkpoints
 from brique.commands import Ledger, LedgerAnswer, Report, Request
-from brique.errors import BriqueError, Busy
+from brique.errors import BriqueError, Busy, NoRoom
 from brique.store import Load, Store
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,26 @@ class _Loading:
 
 
 class Writer:
-    """Owns spool and store. `after_batch` is told, by who is writing, when something was committed."""
+    """Owns spool and store. `after_batch` is told, by who is writing, when something was committed.
+
+    `chore` does a step of what can wait, and says in how many seconds it has more to do (None: nothing waits). It is
+    called after each round, and when that time has passed; it has a fifth of the time at most.
+    """
 
     def __init__(
-        self, ledger: Ledger, store: Store, *, batch_max: int, queue_max: int, after_batch: Callable[[], None]
+        self,
+        ledger: Ledger,
+        store: Store,
+        *,
+        batch_max: int,
+        queue_max: int,
+        after_batch: Callable[[], None],
+        chore: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.ledger, self.store = ledger, store
         self.batch_max, self.queue_max = batch_max, queue_max
-        self._after_batch = after_batch
+        self._after_batch, self._chore = after_batch, chore
+        self._chore_from, self._chore_at = 0.0, float("inf")
         self._checkpoints = Checkpoints(store)
         self._requests: deque[_Asked] = deque()
         self._reports: deque[_Asked] = deque()
@@ -145,7 +157,7 @@ class Writer:
             if not self._is_wanted():
                 if self._stopping:
                     return False
-                if self._work.wait(_CHECKPOINT_SECONDS):
+                if self._work.wait(min(_CHECKPOINT_SECONDS, self._chore_in())):
                     return True
             batch = [self._requests.popleft() for _ in range(min(len(self._requests), self.batch_max))]
             reports = [self._reports.popleft() for _ in range(min(len(self._reports), 1))]
@@ -165,11 +177,33 @@ class Writer:
             _settle(future, job)
         if self._loads:
             self._step()
-        elif not (batch or reports or jobs):
+        elif not (batch or reports or jobs) and self._chore_in() > 0:
             self._checkpoints.now()
         if batch or reports or jobs:
             self._after_batch()
             self._checkpoints.after_batch()
+        if batch or reports or jobs or self._chore_in() == 0:
+            self._do_chore()
+
+    def _chore_in(self) -> float:
+        """Seconds until the chore is to be done."""
+        return max(0.0, max(self._chore_at, self._chore_from) - time.monotonic())
+
+    def _do_chore(self) -> None:
+        """A step of what can wait; then a pause four times as long."""
+        began = time.monotonic()
+        if began < self._chore_from:
+            self._chore_at = self._chore_from
+            return
+        try:
+            wait = self._chore()
+        except NoRoom as fault:
+            log.info("%s", fault.message)
+            wait = _CHECKPOINT_SECONDS
+        now = time.monotonic()
+        self._chore_at = float("inf") if wait is None else now + wait
+        self._chore_from = now + 4 * (now - began)
+        self._after_batch()
 
     def _handle(self, batch: list[_Asked]) -> None:
         try:

@@ -8,6 +8,13 @@ them changed; its events carry the pulse of the store as their id, and a client 
     event: change
     data: {"seq": 4711, "topics": ["orders", "-outbox"]}
 
+Of views, its events carry marks of what they show now, which are a part of the id: who comes back is told when he has
+something else, however long ago that was.
+
+    id: 4711.9f2c….77ab…~5e0c81f2
+    event: change
+    data: {"seq": 4711, "topics": ["view:today"], "marks": {"view:today": "5e0c81f2"}}
+
 A follower of an address gets its new ETag, and the answer when that is short; the ETag is a part of the id.
 
     id: 4711.9f2c….77ab…~5d41402abc4b
@@ -21,47 +28,45 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from brique.errors import Busy, EngineAway
-from brique.live.follower import Channel, Follower, Pass, Probe, Reading, bare, event
+from brique.live.follower import Channel, Follower, Last, Pass, Probe, Reading, bare, event
+from brique.live.heart import BEATS_A_ROUND, Heart
+from brique.live.limits import LiveLimits
 from brique.live.reading import Readings
-from brique.views import Copy, Pulse, pulse, topics_since
+from brique.live.watches import Watches
+from brique.views import DOUBT, Copy, Item, Pulse, Watched, pulse, topics_since
 
 log = logging.getLogger("brique.live")
 _GAP_SECONDS_MIN = 0.05
 _LOOK_ANYWAY_SECONDS = 1.0
 _RETRY_MS = 2000
-_BEATS_A_ROUND = 10
-
-
-@dataclass(frozen=True)
-class LiveLimits:
-    """How many may follow in this process and of one session, how often a quiet stream shows that it is alive, after
-    what time a follower who takes nothing is cut off, how long an answer may wait for news, and up to which length an
-    answer travels in an event."""
-
-    followers_max: int = 10_000
-    session_followers_max: int = 100
-    heartbeat_seconds: float = 15.0
-    stalled_seconds_max: float = 60.0
-    wait_seconds_max: float = 60.0
-    body_bytes_max: int = 16 * 1024
-    poll_seconds: float = 0.2
+VIEWS_MAX = 20
+"""So many views can be followed in one stream."""
 
 
 class Live:
     """The followers of one process. `reader` gives a Reader of the event loop's thread.
 
-    The store is looked at while there are followers only: each `poll_seconds`, and at once after `wake`.
+    The store is looked at while there are followers only: each `poll_seconds`, and at once after `wake`. Of views the
+    engine says when they have become something else, because to know that they have to be made: it is told by `watches`
+    which ones are followed, and `last_mark` says what a view has shown last.
     """
 
-    def __init__(self, reader: Callable[[], Copy], limits: LiveLimits | None = None) -> None:
+    def __init__(
+        self,
+        reader: Callable[[], Copy],
+        limits: LiveLimits | None = None,
+        *,
+        watches: Watches | None = None,
+        last_mark: Callable[[Watched], str | None] = lambda _: None,
+    ) -> None:
         self._reader = reader
         self.limits = limits or LiveLimits()
+        self._watches, self._last_mark = watches, last_mark
         self._followers: set[Follower] = set()
         self._channels: dict[object, Channel] = {}
         self._passes: dict[tuple[str, str], tuple[Pass, int]] = {}
@@ -71,9 +76,9 @@ class Live:
         self._version = -1
         self._looker: asyncio.Task[None] | None = None
         self._alarm: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._readings = Readings(self._was_read)
-        self._to_beat: list[Follower] = []
-        self._round_began = 0.0
+        self._heart = Heart(self._followers, self.limits)
         self._last_event: tuple[object, bytes] = (None, b"")
         self._closed = False
 
@@ -82,15 +87,46 @@ class Live:
         """How many there are."""
         return len(self._followers)
 
+    # what the engine says, from any thread
+
     def wake(self) -> None:
-        """Look now (the engine says that something has changed). To be called in the event loop's thread."""
+        """Look now: something has changed."""
+        self._soon(self._ring_alarm)
+
+    def news(self, news: Sequence[tuple[str, str, str]]) -> None:
+        """These views have become something else: (name, identity, mark) of each."""
+        self._soon(lambda: self._tell_views(news))
+
+    def renew(self) -> None:
+        """The engine may be another one."""
+        if self._watches is not None:
+            self._soon(self._watches.renew)
+
+    def wanted(self, wanted: Sequence[tuple[str, Item]], make: Callable[[Watched], object]) -> None:
+        """The engine wants these to be made, each by one process: `make` those that it asks of us."""
+        watches = self._watches
+
+        def take() -> None:
+            for watched in watches.wanted(wanted) if watches is not None else ():
+                make(watched)
+
+        self._soon(take)
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(act)
+
+    def _ring_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.set()
+
+    # following
 
     def join(
         self,
         topics: Collection[str] | None = None,
         *,
+        views: Sequence[Watched] = (),
         probe: Probe | None = None,
         read: Callable[[], Reading | None] | None = None,
         address: str = "",
@@ -98,25 +134,28 @@ class Live:
         seen: str = "",
         who: Pass | None = None,
     ) -> Follower:
-        """A follower of `topics` (table names, OUTBOX, STATUS; None: all) and of what `probe` answers. It gets events
-        once it has a sink, until it ends or leaves. Raises Busy when there are too many.
+        """A follower of `topics` (table names, OUTBOX, STATUS; None: all), of views, and of what `probe` answers. It
+        gets events once it has a sink, until it ends or leaves. Raises Busy when there are too many.
 
         Args:
             read: follow what this answers instead, read anew in a thread whenever topics or probe have changed;
                 followers with the same `address`, which names who reads it too where the answer depends on that,
                 share what it answers.
-            last: the id of the last event that the client has seen, or the pulse that its page was made at.
+            last: the id of the last event that the client has seen, or the pulse that its page was made at, with the
+                marks of the views that it shows.
             seen: the ETag of the answer that the client has, when it follows an address.
             who: the right to follow.
         """
-        self._admit(who)
+        self._admit(who, len(views))
         names = None if topics is None else frozenset(topics)
-        key: object = ("read", address) if read is not None else (names, probe.name if probe else "")
+        items = frozenset(watched.item for watched in views)
+        key: object = ("read", address) if read is not None else (names, probe.name if probe else "", items)
         self._begin()
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = Channel(key, names, probe, read, address)
             channel.probed = None if probe is None else _answer(probe)
+            self._watch(channel, views)
         follower = Follower(self, channel, self._shared(who), seen or _etag_in(last))
         channel.followers.add(follower)
         self._followers.add(follower)
@@ -130,7 +169,8 @@ class Live:
         """What a stream begins with: when to come back, and where it stands."""
         if follower.channel.read is not None:
             return f"retry: {_RETRY_MS}\n\n".encode()
-        return f"retry: {_RETRY_MS}\nid: {self._known.text()}\n\n".encode()
+        position = Last.text(self._known.text(), follower.channel.marks.values())
+        return f"retry: {_RETRY_MS}\nid: {position}\n\n".encode()
 
     def close(self) -> None:
         """End all streams and the looking; followers that come later are refused."""
@@ -138,6 +178,8 @@ class Live:
         for follower in list(self._followers):
             follower.end()
         self._rest()
+        if self._watches is not None:
+            self._watches.close()
 
     # what followers ask
 
@@ -154,14 +196,18 @@ class Live:
             known = self._rights[key] = _holds(who)
         return known
 
-    def change_event(self, topics: frozenset[str], reset: bool) -> bytes:
+    def change_event(self, channel: Channel, topics: frozenset[str], reset: bool) -> bytes:
         """The event of these topics; made once for those who are told the same."""
-        key = (topics, reset, self._known)
+        shown = tuple(channel.marks.items())
+        key = (topics, reset, self._known, shown)
         if self._last_event[0] != key:
             facts: dict[str, object] = {"seq": self._known.seq, "topics": sorted(topics)}
+            if marks := {topic: mark or "" for topic, mark in shown if topic in topics}:
+                facts["marks"] = marks
             if reset:
                 facts["reset"] = True
-            self._last_event = key, event(self._known.text(), "change", facts)
+            position = Last.text(self._known.text(), channel.marks.values())
+            self._last_event = key, event(position, "change", facts)
         return self._last_event[1]
 
     def read_event(self, channel: Channel, reading: Reading) -> bytes:
@@ -183,6 +229,8 @@ class Live:
         channel.followers.discard(follower)
         if not channel.followers:
             del self._channels[channel.key]
+            if self._watches is not None:
+                self._watches.remove(channel)
         if follower.who is not None:
             self._release(follower.who)
         if not self._followers:
@@ -190,8 +238,20 @@ class Live:
 
     # joining
 
-    def _admit(self, who: Pass | None) -> None:
+    def _watch(self, channel: Channel, views: Sequence[Watched]) -> None:
+        """Have the engine watch these for the channel."""
+        if not views or self._watches is None:
+            return
+        channel.views = tuple(sorted(views, key=lambda watched: watched.topic))
+        channel.marks = dict.fromkeys(watched.topic for watched in channel.views)
+        with contextlib.suppress(EngineAway):
+            channel.marks.update((watched.topic, self._last_mark(watched)) for watched in channel.views)
+        self._watches.add(channel)
+
+    def _admit(self, who: Pass | None, views: int) -> None:
         here = len(self._followers)
+        if views > (0 if self._watches is None else VIEWS_MAX):
+            raise Busy("So many views cannot be followed at once.", views=views)
         if self._closed or here >= self.limits.followers_max:
             raise Busy("Too many pages follow changes here; this one does not.", followers=here)
         yours = self._sessions[who.session] if who is not None else 0
@@ -221,6 +281,7 @@ class Live:
 
     def _begin(self) -> None:
         """Start looking."""
+        self._loop = asyncio.get_running_loop()
         if self._looker is None or self._looker.done():
             self._alarm = asyncio.Event()
             self._known = self._pulse() or self._known
@@ -228,17 +289,21 @@ class Live:
 
     def _catch_up(self, follower: Follower, last: str) -> None:
         """Tell a follower what has changed since `last`."""
-        seen = Pulse.parse(last.partition("~")[0])
-        now = asyncio.get_running_loop().time()
+        seen, now = Last.parse(last), asyncio.get_running_loop().time()
+        marks = follower.channel.marks
+        has = dict(zip(marks, seen.marks, strict=True)) if len(seen.marks) == len(marks) else dict.fromkeys(marks)
+        differ = frozenset(topic for topic, mark in marks.items() if mark is not None and mark != has[topic])
+        if differ:
+            follower.tell(differ, now)
         with contextlib.suppress(EngineAway):
-            changed = None if seen is None else topics_since(self._reader(), seen, self._known)
+            changed = None if seen.pulse is None else topics_since(self._reader(), seen.pulse, self._known)
             _tell(follower, changed, now)
 
     def _rest(self) -> None:
         if self._looker is not None:
             self._looker.cancel()
             self._looker = None
-        self._to_beat = []
+        self._heart.rest()
         self._readings.stop()
 
     # looking
@@ -247,8 +312,8 @@ class Live:
         loop = asyncio.get_running_loop()
         assert self._alarm is not None
         anyway = loop.time() + _LOOK_ANYWAY_SECONDS
-        self._round_began = loop.time()
-        pause = min(self.limits.poll_seconds, self.limits.heartbeat_seconds / _BEATS_A_ROUND)
+        self._heart.begin(loop.time())
+        pause = min(self.limits.poll_seconds, self.limits.heartbeat_seconds / BEATS_A_ROUND)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._alarm.wait(), pause)
@@ -258,7 +323,7 @@ class Live:
                 anyway = loop.time() + _LOOK_ANYWAY_SECONDS
             try:
                 self._look(loop.time(), overdue=overdue)
-                self._beat(loop.time())
+                self._heart.beat(loop.time())
             except Exception:  # the followers' streams must outlive a look that fails
                 log.exception("looking for changes failed; trying again")
                 await asyncio.sleep(_LOOK_ANYWAY_SECONDS)
@@ -304,30 +369,29 @@ class Live:
         for follower in list(channel.followers):
             follower.tell(frozenset((probe.name,)), now)
 
+    def _tell_views(self, news: Sequence[tuple[str, str, str]]) -> None:
+        """Followers of these views hear of it, unless they know."""
+        now, watches = asyncio.get_running_loop().time(), self._watches
+        if watches is None:
+            return
+        for name, arguments, mark in news:
+            for watched, channel in watches.concerned(name, arguments):
+                topic = watched.topic
+                if channel.marks[topic] == mark != DOUBT:
+                    continue
+                channel.marks[topic] = mark
+                if channel.read is not None:
+                    self._readings.want(channel)
+                    continue
+                for follower in list(channel.followers):
+                    follower.tell(frozenset((topic,)), now)
+
     def _was_read(self, channel: Channel, reading: Reading) -> None:
         """Followers of an address hear of what it answers now."""
         channel.reading = reading
         now = asyncio.get_running_loop().time()
         for follower in list(channel.followers):
             follower.tell_read(now)
-
-    def _beat(self, now: float) -> None:
-        """Show the next of a round's followers that their streams are alive, and cut off those that take nothing. A
-        round takes `heartbeat_seconds`, so that not all of them are written to at once."""
-        passed = (now - self._round_began) / self.limits.heartbeat_seconds
-        due = len(self._to_beat) if passed >= 1 else int(len(self._to_beat) * (1 - passed))
-        if passed >= 1:
-            due, self._round_began = 0, now
-        for follower in self._to_beat[due:]:
-            if follower.rung_at is not None and now - follower.rung_at > self.limits.stalled_seconds_max:
-                follower.leave()
-                if follower.sink is not None:
-                    follower.sink.cut()
-            elif not follower.ended:
-                follower.beat(now)
-        del self._to_beat[due:]
-        if passed >= 1:
-            self._to_beat = list(self._followers)
 
     def _pulse(self) -> Pulse | None:
         try:

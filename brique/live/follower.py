@@ -6,12 +6,15 @@ it has not seen the latest state, so that a slow one costs a few words of memory
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
+from brique.views import Pulse, Watched
+
+_ID_CHARS_MAX = 1_000
 HEARTBEAT = b": still here\n\n"
 
 
@@ -57,16 +60,40 @@ class Reading:
     body: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The id of the last event that a client has seen: a pulse of the store, and marks of the views that it follows, in
+    the order of their topics."""
+
+    pulse: Pulse | None
+    marks: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Last:
+        """What a client gives back; what is no such id knows nothing."""
+        pulse, _, marks = text[:_ID_CHARS_MAX].partition("~")
+        return cls(Pulse.parse(pulse), tuple(marks.split(",")) if marks else ())
+
+    @staticmethod
+    def text(pulse: str, marks: Iterable[str | None]) -> str:
+        """The id for a client to come back with."""
+        known = ",".join(mark or "" for mark in marks)
+        return f"{pulse}~{known}" if known else pulse
+
+
 @dataclass(eq=False, slots=True)
 class Channel:
-    """What some followers follow: `topics` (None: all) and a probe; or an address, which `read` reads anew in a thread
-    when one of them has changed, and which has news when its ETag is another one."""
+    """What some followers follow: `topics` (None: all), a probe and views; or an address, which `read` reads anew in a
+    thread when one of them has changed, and which has news when its ETag is another one. `marks`: by topic, what the
+    views show now, as far as is known."""
 
     key: object
     topics: frozenset[str] | None
     probe: Probe | None = None
     read: Callable[[], Reading | None] | None = None
     address: str = ""
+    views: tuple[Watched, ...] = ()
+    marks: dict[str, str | None] = field(default_factory=dict)
     probed: object = None
     reading: Reading | None = None
     followers: set[Follower] = field(default_factory=set)
@@ -142,7 +169,7 @@ class Follower:
             return self.live.read_event(self.channel, reading)
         missed, reset = self._missed or frozenset(), self._reset
         self._missed, self._reset = None, False
-        return self.live.change_event(missed, reset)
+        return self.live.change_event(self.channel, missed, reset)
 
     def end(self) -> None:
         """Leave, and tell the sink so."""
@@ -169,7 +196,7 @@ class Announcer(Protocol):
 
     def greeting(self, follower: Follower) -> bytes: ...
     def may_go_on(self, follower: Follower) -> bool: ...
-    def change_event(self, topics: frozenset[str], reset: bool) -> bytes: ...
+    def change_event(self, channel: Channel, topics: frozenset[str], reset: bool) -> bytes: ...
     def read_event(self, channel: Channel, reading: Reading) -> bytes: ...
     def forget(self, follower: Follower) -> None: ...
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from brique.commands import may
 from brique.errors import BadInput, NotAllowed
 from brique.http import ROLES, Role, Routes, User, at, language_of, respond, user_of, wants_json
+from brique.live import Last
 from brique.pages import charts
 from brique.pages.age import oldest
 from brique.pages.data import Data, number_of
@@ -145,6 +146,8 @@ class _Board:
             age = oldest(self.parts, copy.backend_states(), names)
         question = urlencode({"view": view.name, **given})
         known: Any = msgspec.json.decode(shown.body) if shown is not None else None
+        if shown is not None:  # who follows from here has seen this, however it has changed meanwhile
+            around["pulse"] = Last.text(around["pulse"], [shown.mark])
         context = {
             **around,
             "view": view,

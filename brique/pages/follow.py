@@ -15,7 +15,7 @@ from brique.errors import BriqueError
 from brique.http import EventStream, Routes, Ticket, User, ticket_of, user_of
 from brique.live import Pass, Probe
 from brique.pages.parts import Parts
-from brique.views import OUTBOX, STATUS, View
+from brique.views import OUTBOX, STATUS, Watched
 
 TABLES_MAX = 100
 _AGE_SECONDS = 60
@@ -41,12 +41,13 @@ def following(parts: Parts, request: Request, live: str) -> Response:
 
 def events(parts: Parts, request: Request, asked: Mapping[str, str]) -> Response:
     """The events of what is `asked`: tables, or a view and its arguments."""
-    topics, probe, role = _asked(parts, user_of(request), asked)
+    topics, views, role = _asked(parts, user_of(request), asked)
     role = role or str(request.scope.get("brique.role", "read"))
     ticket = ticket_of(request)
     who = Pass(ticket.name, role, partial(_holds, ticket, role))
     last = request.headers.get("last-event-id") or request.query_params.get("last", "")
-    return EventStream(lambda: parts.live.join(topics, last=last, probe=probe, who=who))
+    age = Probe("-age", lambda: _ages(parts))
+    return EventStream(lambda: parts.live.join(topics, views=views, last=last, probe=age, who=who))
 
 
 def _holds(ticket: Ticket, role: str) -> bool:
@@ -54,31 +55,18 @@ def _holds(ticket: Ticket, role: str) -> bool:
     return user is not None and may(user, role)
 
 
-def _asked(parts: Parts, user: User, asked: Mapping[str, str]) -> tuple[set[str] | None, Probe, str]:
-    """The topics to follow (None: all), what is looked at besides, and the role that it needs ("": no more than the
-    address itself)."""
+def _asked(parts: Parts, user: User, asked: Mapping[str, str]) -> tuple[set[str] | None, list[Watched], str]:
+    """The topics to follow (None: all), the views, and the role that it needs ("": no more than the address itself).
+    Raises BadInput for arguments that a view does not take."""
     view = parts.views.by_name.get(asked.get("view", ""))
     if view is not None and may(user, view.role):
         given = {name: text for name, text in asked.items() if name in view.by_name}
-        name = f"-view {view.name} {sorted(given.items())} {user.name}"
-        return {OUTBOX, STATUS}, Probe(name, lambda: (_ages(parts), _state(parts, view, given, user))), view.role
+        return {OUTBOX, STATUS}, [parts.views.watched(view.name, given, user)], view.role
     wished = asked.get("tables", "")
     if wished == "*":
-        return None, Probe("-age", lambda: _ages(parts)), ""
+        return None, [], ""
     topics = {name for name in wished.split(",")[:TABLES_MAX] if name in parts.specs}
-    return topics | {OUTBOX, STATUS}, Probe("-age", lambda: _ages(parts)), ""
-
-
-def _state(parts: Parts, view: View, given: Mapping[str, str], user: User) -> object:
-    """The ETag of a view that is ready. While it is not, nobody knows what a change would do to it: each counts."""
-    try:
-        found = parts.views.kept_etag(view.name, given, user)
-        if found is not None:
-            return found
-        with parts.borrow() as copy:
-            return copy.seq()
-    except BriqueError:
-        return None
+    return topics | {OUTBOX, STATUS}, [], ""
 
 
 def _ages(parts: Parts) -> object:

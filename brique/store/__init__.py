@@ -44,7 +44,7 @@ from brique.store.outbox import Beside, Group
 from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
 from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
 from brique.store.reader import Reader
-from brique.store.representations import BY_CLOCK, NEVER, Dependency, Making, Representation, Representations
+from brique.store.representations import BY_CLOCK, NEVER, Dependency, Making, Representation, Representations, Sign
 from brique.store.rows import StoredRow
 from brique.store.spans import Span, count_in, positions_in, spans_of
 from brique.store.stage import Staged, StageWriter
@@ -95,6 +95,7 @@ __all__ = [
     "Representations",
     "RowChange",
     "Rows",
+    "Sign",
     "Sort",
     "Span",
     "StageWriter",

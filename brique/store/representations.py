@@ -62,6 +62,17 @@ BY_CLOCK, NEVER = -1, 0
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """One representation without its bytes. `absent`: out of date, with its last bytes still there."""
+
+    etag: str
+    last_good: bool
+    absent: bool
+    made_at: str
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dependency:
     """`name(arguments)` read rows of `table` where `scheme` holds `value` (both in the views room's words)."""
 
@@ -106,6 +117,15 @@ class Representations:
             "SELECT etag FROM representation WHERE name = ? AND arguments = ?", (name, arguments)
         ).fetchone()
         return str(row[0]) if row else None
+
+    def sign(self, name: str, arguments: str) -> Sign | None:
+        """What there is to know of one besides its bytes."""
+        row = self._run(
+            "SELECT etag, last_good, dependencies IS NULL, made_at, until FROM representation "
+            "WHERE name = ? AND arguments = ?",
+            (name, arguments),
+        ).fetchone()
+        return None if row is None else Sign(row[0], bool(row[1]), bool(row[2]), row[3], row[4])
 
     def of(self, name: str, limit: int = 1000) -> list[str]:
         """Arguments for which bytes of `name` are kept, at most `limit`."""

@@ -34,14 +34,18 @@ from brique.store import (
 from brique.store import Reader as Copy
 from brique.views.explain import Cause, Known, Why, cause_of, why
 from brique.views.keeper import Keeper
-from brique.views.making import Maker
+from brique.views.making import Maker, user_key
 from brique.views.offer import Offer, offer_from
 from brique.views.reading import Representation, ViewFailed, Views
 from brique.views.tiles import Chart, Figure, ShortList, Tile
+from brique.views.topic import DOUBT, Watched
 from brique.views.view import Parameter, View, view_of
+from brique.views.watched import LEASE_SECONDS, Item
 from brique.views.wording import Dependency
 
 __all__ = [
+    "DOUBT",
+    "LEASE_SECONDS",
     "OUTBOX",
     "STATUS",
     "BackendState",
@@ -57,6 +61,7 @@ __all__ = [
     "Figure",
     "Filter",
     "Group",
+    "Item",
     "Keeper",
     "Known",
     "ListPage",
@@ -78,6 +83,7 @@ __all__ = [
     "View",
     "ViewFailed",
     "Views",
+    "Watched",
     "Why",
     "cause_of",
     "label_of",
@@ -87,6 +93,7 @@ __all__ = [
     "search_columns",
     "sortable",
     "topics_since",
+    "user_key",
     "view_of",
     "why",
 ]

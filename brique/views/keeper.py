@@ -6,7 +6,8 @@ absent (no notes of dependencies), so that its last good bytes are there if the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,16 +19,19 @@ from brique.store import ChangesForgotten, Representations, RowChange, Store, Tx
 from brique.store import Dependency as KeptDependency
 from brique.store import Representation as Kept
 from brique.views.cells import Cells
+from brique.views.leases import FOREVER
 from brique.views.letting_go import Dropped, LettingGo
-from brique.views.making import Maker
+from brique.views.making import Maker, user_key
 from brique.views.notes import Bits, Changed, entries, pack
 from brique.views.offer import Offer, offer_from
 from brique.views.pattern import Given
 from brique.views.patterns import Patterns
+from brique.views.topic import Watched
 from brique.views.touched import NoteIndex, crowded
 from brique.views.view import View, fingerprint, key_of
-from brique.views.watched import Watch
+from brique.views.watched import Item, Watch
 
+log = logging.getLogger("brique.views")
 BYTES_MAX = 512 * 1024**2
 _CHANGES_CHECKED_MAX = 5_000
 _CHANGES_MAX = 5_000  # of one table in one transaction; beyond, all that read it is let go of
@@ -81,6 +85,8 @@ class Keeper:
         if self._undone == self._store.undone:
             return
         self._undone = self._store.undone
+        if self._watch is not None:
+            self._watch.doubt()
         self._schemes.clear()
         self.patterns = Patterns(self._views, self._store.specs, self._bits)
         self.cells.load(kept)
@@ -115,19 +121,43 @@ class Keeper:
         for pair, seq in self.dropped.aged.items():
             self._age(kept, pair, seq)
         if self._watch is not None:
-            self._watch.renew(kept, self.dropped, lambda offer, view: self._put(kept, offer, view, ""))
+            tables = tx.reloaded | {change.table for change in changes}
+            self._watch.renew(kept, self.dropped, tables, lambda offer, view: self._put(kept, offer, view, ""))
+
+    # what is watched
 
     def watch(self, name: str, arguments: Mapping[str, Any], user: Any = None) -> None:
         """Somebody looks at this view: from now on what it makes is made anew in the transaction that touches it."""
         if self._watch is not None:
             view = self._by_name[name]
-            self._watch.add(view, self._kept_names[name], key_of(view.arguments(arguments)), user)
+            watched = watched_of(view, self._kept_names[name], arguments, user)
+            self._watch.add(self._store.reader.representations, watched, view, FOREVER, None)
 
     def unwatch(self, name: str, arguments: Mapping[str, Any], user: Any = None) -> None:
         """He looks no more."""
         if self._watch is not None:
-            view = self._by_name[name]
-            self._watch.remove(self._kept_names[name], key_of(view.arguments(arguments)), user)
+            watched = watched_of(self._by_name[name], self._kept_names[name], arguments, user)
+            self._watch.remove((watched.name, watched.key, watched.whose))
+
+    def look(
+        self, holder: str, begun: Iterable[tuple[Watched, str | None]], ended: Iterable[Item], *, anew: bool
+    ) -> bool:
+        """A process says what its followers begin and cease to look at, each with the mark of what he has seen, and
+        that it is alive: without being heard of for LEASE_SECONDS it watches nothing. `anew`: and nothing else.
+        Whether it was known; who was not, tells all of it anew."""
+        if self._watch is None:
+            return True
+        known = self._watch.heard(holder)
+        if anew:
+            self._watch.remove_all(holder)
+        kept = self._store.reader.representations
+        for watched, seen in begun:
+            view = self._views.get(watched.name)
+            if view is not None and not self._watch.add(kept, watched, view, holder, seen):
+                log.error("too many views are watched: who looks at %s is not told of changes", watched.topic)
+        for item in ended:
+            self._watch.remove(item, holder)
+        return known or anew
 
     def catch_up(self, tx: Tx) -> int:
         """Make some of what is watched and had to wait; how many still do. To be called when nothing else is to do."""
@@ -136,6 +166,22 @@ class Keeper:
         kept = tx.representations
         self._in_step(kept)
         return self._watch.catch_up(kept, lambda offer, view: self._put(kept, offer, view, ""))
+
+    def next_in(self) -> float | None:
+        """Seconds until `catch_up` has something to do; None: nothing waits."""
+        if self._watch is None:
+            return None
+        self._watch.expire()
+        return 0.0 if self._undone != self._store.undone else self._watch.next_in()
+
+    def take_news(self) -> tuple[list[tuple[str, str, str]], list[tuple[str, Item]]]:
+        """What of that which is watched has become different, as (name, identity, mark), and what holders are to make.
+        To be called after a commit."""
+        if self._watch is None or self._undone != self._store.undone:
+            return [], []
+        news, self._watch.news = self._watch.news, {}
+        wanted, self._watch.wanted = self._watch.wanted, []
+        return [(name, arguments, mark) for (name, arguments), mark in news.items()], wanted
 
     def _is_read(self, kept: Representations, table: str) -> bool:
         """Whether a change of the table may touch anything that is kept."""
@@ -177,19 +223,34 @@ class Keeper:
         kept = tx.representations
         self._in_step(kept)
         kept.touch(offer.used, offer.made_at)
-        if offer.error:
-            held = kept.get(offer.view, offer.arguments)
-            if held is not None and held.dependencies is None:
-                kept.failed(offer.view, offer.arguments, offer.error, offer.position)
-            return held is not None
+        if offer.error or offer.gone:
+            return self._take_failure(kept, offer)
         late = self._late(tx, offer, view)
         if late is None:
+            if self._watch is not None:
+                self._watch.refused(offer)
             return False
         self._put(kept, offer, view, late)
         for spec, totals in offer.cells if not late else ():  # exact now as then
             self.cells.take(kept, spec, totals)
         self._make_room(kept, len(offer.body))
         return True
+
+    def _take_failure(self, kept: Representations, offer: Offer) -> bool:
+        """The view has failed, or says that there is nothing."""
+        watch = self._watch
+        tables = {note.table for note in offer.notes}
+        if offer.gone:
+            if watch is not None and watch.is_watched(offer.view, offer.arguments):
+                key, _, whose = offer.arguments.partition("\x1f")
+                watch.gone(offer.view, key, whose, tables)
+            return False
+        sign = kept.sign(offer.view, offer.arguments)
+        if sign is not None and sign.absent:
+            kept.failed(offer.view, offer.arguments, offer.error, offer.position)
+        if watch is not None and watch.is_watched(offer.view, offer.arguments):
+            watch.failed(kept, offer.view, offer.arguments, tables)
+        return sign is not None
 
     def _put(self, kept: Representations, offer: Offer, view: View, end: str) -> None:
         """Keep it with what it depends on, and learn from that."""
@@ -218,7 +279,13 @@ class Keeper:
             for scheme, value in entries(note):
                 found.append(KeptDependency(note.table, scheme, value, offer.view, offer.arguments))
                 self._in_use(kept, note.table).add(scheme)
+        watch = self._watch
+        before = None
+        if watch is not None and watch.is_watched(offer.view, offer.arguments):
+            before = kept.sign(offer.view, offer.arguments)
         kept.put(made, found)
+        if watch is not None:
+            watch.made(offer, made.until, before)
 
     def _late(self, tx: Tx, offer: Offer, view: View) -> str | None:
         """None when a change since `offer.position` touches it; else a stamp until which it holds, "" without end."""
@@ -262,3 +329,8 @@ class Keeper:
 def kept_name(view: View, specs: Mapping[str, TableSpec], release: str) -> str:
     """The name under which the bytes of `view` are kept: with a fingerprint of all that decides them but the data."""
     return f"{view.name}@{fingerprint(view, specs, release)}"
+
+
+def watched_of(view: View, name: str, arguments: Mapping[str, Any], user: Any) -> Watched:
+    """The view for some arguments (texts or values) as `user` looks at it, kept under `name`."""
+    return Watched(view.name, name, key_of(view.arguments(arguments)), user_key(user), user)

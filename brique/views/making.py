@@ -18,7 +18,7 @@ from brique.views.chance import CLOSE_SECONDS, FirstRuns, closely
 from brique.views.differ import difference
 from brique.views.encode import body_of, etag_of
 from brique.views.guard import watched
-from brique.views.notes import Bits
+from brique.views.notes import Bits, Note
 from brique.views.offer import Offer, identity
 from brique.views.recorder import Recording
 from brique.views.view import View
@@ -107,6 +107,10 @@ class Maker:
         finally:
             db.close()
 
+    def notes(self, recording: Recording) -> tuple[Note, ...]:
+        """What was read, as it is kept and compared."""
+        return self._bits.notes(recording.asked)
+
     def offer(
         self,
         name: str,
@@ -126,7 +130,7 @@ class Maker:
             etag=etag_of(body),
             position=position,
             made_at=stamp(self.clock.now()),
-            notes=self._bits.notes(recording.asked),
+            notes=self.notes(recording),
             user=owner,
             since=stamp(recording.since) if recording.since else "",
             until=stamp(recording.until) if recording.until else "",

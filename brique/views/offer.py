@@ -17,7 +17,8 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     `view` is the view's name with its fingerprint, `arguments` the identity of the representation (see `identity`),
     `since` and `until` UTC stamps between which it holds ("" for always). With an `error` there is no body: the last
     good bytes are marked with it. `used`: (view, arguments) of representations read lately, to spare when room is made.
-    `cells`: totals of many rows that it has counted. `took_us`: how long the view ran.
+    `cells`: totals of many rows that it has counted. `took_us`: how long the view ran. `gone`: it says
+    that there is nothing, and what it has read is in `notes`, as with an error.
     """
 
     view: str
@@ -34,6 +35,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     used: tuple[tuple[str, str], ...] = ()
     cells: tuple[tuple[CellSpec, tuple[Total, ...]], ...] = ()
     took_us: int = 0
+    gone: bool = False
 
     def payload(self) -> dict[str, Any]:
         """For the channel."""

@@ -26,12 +26,13 @@ from brique.errors import (
     TooMuch,
 )
 from brique.schema import TableSpec
-from brique.store import Classes, Reader
+from brique.store import Classes, Reader, Sign
 from brique.store import Representation as Kept
-from brique.views.keeper import kept_name
+from brique.views.keeper import kept_name, watched_of
 from brique.views.making import ANSWERS, BODY_BYTES_MAX, Maker, user_key
 from brique.views.offer import Offer, identity
 from brique.views.recorder import Recording
+from brique.views.topic import Watched, mark_of
 from brique.views.view import View, key_of
 
 log = logging.getLogger("brique.views")
@@ -62,6 +63,11 @@ class Representation:
     until: datetime | None = None
     stale_error: str = ""
     personal: bool = False
+
+    @property
+    def mark(self) -> str:
+        """A short sign of what is shown: other bytes, another one."""
+        return mark_of(self.etag, good=not self.stale_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,6 @@ class Views:
             seen = reader.seq()
         return self._made(view, key, mine, user, seen)
 
-    def kept_etag(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> str | None:
-        """The ETag of the bytes that are ready, None when `get` would make them. Short: two look-ups at most."""
-        found = self.kept(name, arguments, user)
-        return None if found is None else found.etag
-
     def kept(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> Representation | None:
         """The bytes that are ready, None when `get` would make them."""
         view = self._view(name)
@@ -136,6 +137,32 @@ class Views:
         """Whether `get` would give what it has `made` before. Short, as `kept`."""
         kept = self.kept(name, arguments, user)
         return kept is not None and (kept.etag, kept.position) == (made.etag, made.position) and not kept.stale_error
+
+    def watched(self, name: str, arguments: Mapping[str, Any] | None = None, user: Any = None) -> Watched:
+        """What a follower of this view for these arguments looks at. Raises NotFound, BadInput."""
+        return watched_of(self._view(name), self._names[name], arguments or {}, user)
+
+    def last_mark(self, watched: Watched) -> str | None:
+        """The mark of what was made last, even if it holds no longer; None when nothing is there. Short."""
+        found: Sign | None = None
+        kept = self._reader().representations
+        for key in (watched.key, identity(watched.key, watched.whose)):
+            sign = kept.sign(watched.name, key)
+            if sign is not None and (
+                found is None or (not sign.absent, sign.made_at) > (not found.absent, found.made_at)
+            ):
+                found = sign
+        return None if found is None else mark_of(found.etag, good=found.last_good)
+
+    def make_ready(self, watched: Watched) -> None:
+        """Make it if it is not ready, and tell the engine also when there is nothing to make."""
+        view = self._view(watched.view)
+        mine = identity(watched.key, watched.whose)
+        with self._reader().snapshot() as reader:
+            if self._find(reader, view, (watched.key, mine)) is not None:
+                return
+            seen = reader.seq()
+        self._made(view, watched.key, mine, watched.user, seen)
 
     def _view(self, name: str) -> View:
         view = self.by_name.get(name)
@@ -216,13 +243,22 @@ class Views:
                 position = reader.seq()
                 body = self._maker.run(view, key, user, reader, recording)
         except ANSWERS:
+            self._say_gone(view, mine if recording.is_personal else key, position, recording)
             raise
         except Exception as fault:
             self._note_failure(flight, position, fault)
             log.exception("view %s failed for %s", view.name, key)
-            return self._last_good(view, key, mine, fault, position)
+            return self._last_good(view, key, mine, fault, (position, recording))
         self._failures.pop(flight, None)
         return self._keep(view, key, user, body, position, recording)
+
+    def _say_gone(self, view: View, arguments: str, position: int, recording: Recording) -> None:
+        """Tell the engine that there is nothing, when that is where there was something."""
+        name = self._names[view.name]
+        if self._offer is not None and self._reader().representations.sign(name, arguments) is not None:
+            notes = self._maker.notes(recording)
+            now = stamp(self._clock.now())
+            self._offer(Offer(name, arguments, b"", "", position, now, notes, gone=True))
 
     def _keep(
         self, view: View, key: str, user: Any, body: bytes, position: int, recording: Recording
@@ -253,9 +289,10 @@ class Views:
                 self._failures.popitem(last=False)
 
     def _last_good(
-        self, view: View, key: str, mine: str, fault: Exception, position: int | None = None
+        self, view: View, key: str, mine: str, fault: Exception, run: tuple[int, Recording] | None = None
     ) -> Representation:
-        """The last good bytes, marked with `fault`. Raises ViewFailed when there are none."""
+        """The last good bytes, marked with `fault`; the engine is told of a `run` that failed just now. Raises
+        ViewFailed when there are none."""
         error = f"{type(fault).__name__}: {fault}"[:500]
         found: Kept | None = None
         with self._reader().snapshot() as reader:
@@ -267,9 +304,9 @@ class Views:
             raise type(fault)(fault.message, try_this=fault.try_this, **fault.facts) from fault
         if found is None:
             raise ViewFailed(f"View {view.name} failed: {error}", view=view.name) from fault
-        if self._offer is not None and position is not None:
-            failed = Offer(found.name, found.arguments, b"", "", position, stamp(self._clock.now()), error=error)
-            self._offer(failed)
+        if self._offer is not None and run is not None:
+            notes, now = self._maker.notes(run[1]), stamp(self._clock.now())
+            self._offer(Offer(found.name, found.arguments, b"", "", run[0], now, notes, error=error))
         return _shown(found, error)
 
 

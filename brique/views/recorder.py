@@ -65,6 +65,11 @@ class Recording:
         return sorted({r.question.table for r in self._reads if r.question.key is None and not r.question.conditions})
 
     @property
+    def tables(self) -> list[str]:
+        """Tables of which anything was read."""
+        return sorted({read.question.table for read in self._reads})
+
+    @property
     def asked(self) -> list[Read]:
         """What was read so far."""
         return self._reads

@@ -19,15 +19,16 @@ import uvicorn
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
+from brique.app.watching import look, plain_user
 from brique.commands import CommandSpec, Desk, command_spec
 from brique.http import Accounts, Assets, FrontDesk, Routes, Site, account_routes, application
-from brique.live import Live, LiveLimits
+from brique.live import Live, LiveLimits, Watches
 from brique.pages import Parts, StatusFacts, asset_files, renderer, routes
 from brique.schema import BackendSpec, Change, Command, Row, State, Table, TableSpec
 from brique.schema.declare import column, key, ref, specs_of
 from brique.settings import Settings
 from brique.store import Reader, StageWriter, Store
-from brique.views import Chart, Db, Figure, Keeper, Offer, ShortList, View, Views, view_of
+from brique.views import Chart, Db, Figure, Keeper, Maker, Offer, ShortList, View, Views, view_of
 
 NOW = datetime(2026, 11, 20, 10, 43, tzinfo=UTC)
 ERP = BackendSpec("erp", "", refresh_seconds=30, label="ERP")
@@ -181,12 +182,14 @@ class Shop:
         self.clock = ShopClock()
         self.store = Store(folder / "store.db", SPECS, clock=self.clock)
         made = views_of() if views else {}
-        self.keeper = Keeper(made, self.store)
+        self.keeper = Keeper(made, self.store, maker=Maker(SPECS, clock=self.clock, classes=CLASSES))
         self._lock = threading.Lock()
         self._local = threading.local()
         self._readers: list[Reader] = []
         self.views = Views(made, SPECS, self.reader, clock=self.clock, classes=CLASSES, offer=self.take)
-        self.live = Live(self.reader, LiveLimits(poll_seconds=0.02))
+        watches = Watches(self.ask, plain_user)
+        quick = LiveLimits(poll_seconds=0.02)
+        self.live = Live(self.reader, quick, watches=watches, last_mark=self.views.last_mark)
         self.accounts = Accounts(
             folder / "accounts.db", clock=self.clock, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         )
@@ -235,6 +238,15 @@ class Shop:
     def borrow(self) -> Iterator[Reader]:
         yield self.reader()
 
+    async def ask(self, _method: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """What the engine does when it is told what is watched."""
+        with self._lock:
+            known = look(self.keeper, payload)
+            with self.store.transaction() as tx:
+                self.keeper.catch_up(tx)
+        self.live.news(self.keeper.take_news()[0])
+        return known
+
     def take(self, offer: Offer) -> None:
         with self._lock, self.store.transaction() as tx:
             self.keeper.accept(tx, offer.payload())
@@ -258,6 +270,7 @@ class Shop:
         full = [{name: row.get(name) for name in spec.names} for row in rows]
         with self._lock, self.store.transaction() as tx:
             tx.apply_base(table, [(spec.key_of(row), row) for row in full])
+        self.live.news(self.keeper.take_news()[0])
 
     def fill(self, orders: int = 60, customers: int = 40) -> None:
         """A loaded shop with that many rows, confirmed half a minute ago."""

@@ -231,12 +231,16 @@ async def test_the_stream_tells_what_was_missed_since_the_page_was_made(filled: 
     assert said[0]["topics"] == ["customers"]
 
 
-async def test_the_stream_of_a_view_tells_when_it_must_be_made_anew(filled: Shop) -> None:
+async def test_the_stream_of_a_view_tells_when_it_shows_something_else(filled: Shop) -> None:
     async with filled.browser() as browser:
-        await browser.get("/by-city?city=Dakar")
+        page = await browser.get("/by-city?city=Dakar")
     change = lambda: filled.write("orders", order(500, city="Dakar"))  # noqa: E731
     said = await events(filled, "/-/live?view=by_city&city=Dakar", change)
-    assert said[0]["topics"][0].startswith("-view by_city")
+    assert said[0]["topics"] == ["view:by_city?city=Dakar"]
+    seen = re.search(r'data-pulse="([^"]+)"', page.text)
+    assert seen is not None
+    late = await events(filled, f"/-/live?view=by_city&city=Dakar&last={seen[1]}", lambda: None)
+    assert late[0]["marks"] == said[0]["marks"]
 
 
 async def test_the_stream_tells_that_the_data_was_confirmed_anew(filled: Shop) -> None:
