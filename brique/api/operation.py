@@ -79,5 +79,11 @@ class Operation:
     produces: tuple[str, ...] = (JSON,)
 
     @property
+    def is_followable(self) -> bool:
+        """Whether its address can be followed: it reads, as JSON, what has an ETag."""
+        asks = any(parameter.name == "If-None-Match" for parameter in self.parameters)
+        return self.method == "GET" and asks and JSON in self.produces
+
+    @property
     def query_names(self) -> frozenset[str]:
         return frozenset(parameter.name for parameter in self.parameters if parameter.place == "query")

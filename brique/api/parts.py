@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from brique.clock import Clock
 from brique.commands import CommandSpec, Desk
+from brique.live import Live
 from brique.schema import BackendSpec, TableSpec
 from brique.settings import Settings
 from brique.views import Copy, Views
@@ -35,6 +36,8 @@ class Parts(Protocol):
     def desk(self) -> Desk: ...
     @property
     def borrow(self) -> Callable[[], AbstractContextManager[Copy]]: ...
+    @property
+    def live(self) -> Live: ...
     @property
     def settings(self) -> Settings: ...
     @property

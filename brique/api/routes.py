@@ -12,12 +12,13 @@ from brique.api.answers import answered, no_such
 from brique.api.context import Context
 from brique.api.describe import Description
 from brique.api.docs import Docs
+from brique.api.following import Followable
 from brique.api.operation import Operation
 from brique.api.parts import Parts
 from brique.api.table import operations
 from brique.commands import may
 from brique.errors import BriqueError
-from brique.http import Render, Routes, User, etag_of, language_of, own_context, plain_render, respond, user_of
+from brique.http import Handler, Render, Routes, User, etag_of, language_of, own_context, plain_render, respond, user_of
 from brique.schema import TableSpec
 from brique.views import ListQuery
 from brique.words import translate
@@ -44,7 +45,10 @@ class Api:
         """A row for each operation, and for the description."""
         routes = Routes()
         for operation in sorted(self.operations, key=_vagueness):
-            handler = answered(operation, self.parts.specs)
+            if operation.is_followable:
+                handler: Handler = Followable(operation, self.parts.specs, self.parts)
+            else:
+                handler = answered(operation, self.parts.specs)
             routes.route((operation.method,), operation.path, handler, role=operation.role)
         routes.get("/openapi.json", self.openapi, name="openapi")
         routes.get("/api/docs", self.docs, name="api_docs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from brique.api.context import Context
@@ -12,6 +13,7 @@ from brique.api.parts import Parts
 from brique.api.rest import Rest
 from brique.api.tables import Tables
 from brique.exports import MEDIA_TYPES, SUFFIXES
+from brique.http import EVENT_STREAM
 
 
 def _(text: str) -> str:
@@ -61,6 +63,18 @@ PREFER = Parameter(
     TEXT,
     _("`wait=5` waits up to so many seconds for the write to be settled, `respond-async` not at all."),
 )
+PREFER_NEWS = Parameter(
+    "Prefer",
+    "header",
+    {"type": "string", "examples": ["wait=30"]},
+    _("`wait=30` beside If-None-Match waits up to so many seconds for another answer than the one you have."),
+)
+LAST_EVENT = Parameter(
+    "Last-Event-ID",
+    "header",
+    TEXT,
+    _("With Accept: text/event-stream, the id of the last event that you had: you are told only what is news."),
+)
 
 FRESH = ("Brique-Age", "Brique-Position")
 WRITTEN = ("ETag", "Brique-Position", "Brique-Receipt", "Link", "Idempotency-Replayed", "Preference-Applied")
@@ -71,7 +85,7 @@ def operations(parts: Parts, context: Context) -> list[Operation]:
     """Every operation of the API but the description of itself."""
     outcomes = Outcomes(context)
     tables, outbox, rest = Tables(context, outcomes), Outbox(context, outcomes), Rest(context, outcomes)
-    return [
+    found = [
         *_about(rest, tables),
         *_rows(tables),
         *_writes(tables),
@@ -79,6 +93,18 @@ def operations(parts: Parts, context: Context) -> list[Operation]:
         *_commands(rest),
         *_receipts(outbox, parts),
     ]
+    return [_followed(operation) if operation.is_followable else operation for operation in found]
+
+
+def _followed(operation: Operation) -> Operation:
+    """`operation` with what can be asked of an address that can be followed."""
+    stream = Answer(200, "", {"type": "string"}, media_type=EVENT_STREAM)
+    answers = tuple(
+        replace(answer, headers=(*answer.headers, "Preference-Applied")) if answer.status in (200, 304) else answer
+        for answer in operation.answers
+    )
+    parameters = (*operation.parameters, PREFER_NEWS, LAST_EVENT)
+    return replace(operation, parameters=parameters, answers=(*answers, stream))
 
 
 def _about(rest: Rest, tables: Tables) -> list[Operation]:

@@ -30,6 +30,7 @@ from brique.backends import open_backend
 from brique.channel import Direct
 from brique.commands import Desk, Replay, Report, Waiting, report_to_payload
 from brique.http import Accounts, Limits, Render, Site, application, plain_render
+from brique.live import Live, LiveLimits
 from brique.schema import Kind, TableSpec, infer
 from brique.settings import Settings
 from brique.store import Reader, StageWriter, Store, WriteDb
@@ -186,6 +187,7 @@ class World:
         self._start()
         if load:
             self.refresh()
+        self.live = Live(self.readers.mine, LiveLimits(poll_seconds=0.02))
         self.parts = self._parts()
         self.accounts = Accounts(folder / "accounts.db", clock=self.clock, hasher=QUICK)
         self.app = self._application(render)
@@ -243,6 +245,7 @@ class World:
             commands=self.declared.commands,
             desk=desk,
             borrow=self.readers.borrow,
+            live=self.live,
             settings=self.settings,
             clock=self.clock,
         )
