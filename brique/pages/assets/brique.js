@@ -174,54 +174,87 @@
   };
 
   // ---- live: one stream for each address, shared by the elements that name it
-  const streams = new Map(), waiting = new Map();
+  const streams = new Map(), waiting = new Set(), served = new WeakMap();
   const busy = (node) => {
     const selection = getSelection();
     return document.hidden || (node.contains(document.activeElement) && typing(document.activeElement)) || !!node.querySelector("details.drop[open],dialog[open],form[data-sent]") ||
       [...dirty].some((form) => node.contains(form)) || !!node.querySelector("[data-tick]:checked") || (!!selection && !selection.isCollapsed && selection.containsNode(node, true));
   };
-  const morph = async (node, fresh) => {
+  let ours = false;
+  const swap = async (node, fresh) => {
     if (!fresh && node.dataset.gone === "reload") { location.reload(); return; }
     if (!fresh || !node.isConnected) return;
-    if (busy(node)) { waiting.set(node, performance.now()); return; }
-    if (!window.htmx) { node.replaceWith(fresh); enhance(); return; }
-    await htmx.swap({ sourceElement: node, target: node, swap: "outerMorph", text: fresh.outerHTML });
+    const text = fresh.outerHTML;
+    if (served.get(node) === text) return; // this part of the page is as it was
+    if (busy(node)) { waiting.add(node); return; }
+    ours = true;
+    if (window.htmx) await htmx.swap({ sourceElement: node, target: node, swap: "outerMorph", text });
+    else { node.replaceWith(fresh); enhance(); }
+    ours = false;
+    const shown = document.getElementById(fresh.id);
+    if (shown) served.set(shown, text);
   };
-  const refresh = async (url, nodes) => {
+  const fetchParts = async (url, nodes) => {
     const response = await fetch(url, { headers: { "HX-Request": "true", Accept: "text/html" } });
-    if (!response.ok || response.redirected) return;
+    if (response.status === 401 || response.redirected) { signedOut(); return; }
+    if (!response.ok) throw new Error(String(response.status));
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    for (const node of nodes) await morph(node, page.getElementById(node.id));
+    for (const node of nodes) await swap(node, page.getElementById(node.id));
   };
-  const settle = () => {
+  // What waits is fetched when nobody is busy with it; one fetch at a time, and not more than three a second.
+  let fetching = false, rest = 0;
+  const settle = async () => {
+    if (fetching || performance.now() < rest) return;
     const due = new Map();
-    for (const [node, since] of waiting) {
+    for (const node of waiting) {
       if (!node.isConnected) { waiting.delete(node); continue; }
-      if (performance.now() - since < 250 || busy(node)) continue;
+      if (busy(node)) continue;
       waiting.delete(node);
       const url = node.dataset.fragment || location.href;
       due.set(url, [...(due.get(url) ?? []), node]);
     }
-    for (const [url, nodes] of due) refresh(url, nodes).catch(() => { for (const node of nodes) waiting.set(node, performance.now() + 2000); });
+    if (!due.size) return;
+    fetching = true;
+    rest = performance.now() + 330;
+    for (const [url, nodes] of due) await fetchParts(url, nodes).catch(() => { rest = performance.now() + 2000; for (const node of nodes) waiting.add(node); });
+    fetching = false;
+    if (waiting.size) setTimeout(settle, Math.max(0, rest - performance.now()));
   };
+  const signedOut = () => { if (!dirty.size && !typing(document.activeElement)) location.reload(); };
+  const touched = (url) => { for (const node of all("[data-live]")) if (node.dataset.live === url) waiting.add(node); settle(); };
+  const showAway = (hidden) => { const away = document.getElementById("away"); if (away) away.hidden = hidden; };
+  // What changed since the last event, or since the making of the page, is asked for by the id of the one, the pulse of the other.
+  const lasts = new Map();
   const listen = (url) => {
-    // What changed between the making of the page and the first event is asked for by the pulse of the page.
-    const pulse = document.body.dataset.pulse;
-    const stream = new EventSource(pulse ? `${url}${url.includes("?") ? "&" : "?"}last=${encodeURIComponent(pulse)}` : url), away = document.getElementById("away");
+    const last = lasts.get(url) ?? document.body.dataset.pulse;
+    const stream = new EventSource(last ? `${url}${url.includes("?") ? "&" : "?"}last=${encodeURIComponent(last)}` : url);
     let gone = 0;
-    const touched = () => { for (const node of all("[data-live]")) if (node.dataset.live === url && !waiting.has(node)) waiting.set(node, performance.now()); };
-    stream.onopen = () => { clearTimeout(gone); gone = 0; if (away && !away.hidden) { away.hidden = true; touched(); } };
-    stream.onmessage = touched;
-    stream.addEventListener("change", touched);
-    stream.onerror = () => { if (away && !gone) gone = setTimeout(() => { away.hidden = false; }, 4000); };
+    stream.onopen = () => { clearTimeout(gone); gone = 0; showAway(true); };
+    stream.addEventListener("change", (event) => { lasts.set(url, event.lastEventId); touched(url); });
+    stream.onerror = () => {
+      gone ||= setTimeout(showAway, 4000, false);
+      if (stream.readyState !== EventSource.CLOSED || streams.get(url) !== stream) return; // it comes back by itself
+      streams.delete(url);
+      fetch(url, { method: "HEAD" }).then((answer) => { if (answer.status === 401) signedOut(); }, () => {});
+      setTimeout(() => { clearTimeout(gone); connect(); }, 5000);
+    };
     streams.set(url, stream);
+  };
+  const connect = () => { if (!hiding) for (const node of all("[data-live]")) if (!streams.has(node.dataset.live)) listen(node.dataset.live); };
+  const hangUp = () => { for (const stream of streams.values()) stream.close(); streams.clear(); };
+  // A page that nobody sees listens no more after a while: browsers open but six connections to a server.
+  let hiding = 0;
+  const onSight = () => {
+    clearTimeout(hiding);
+    hiding = document.hidden ? setTimeout(hangUp, 5000) : 0;
+    if (!document.hidden) { connect(); settle(); }
   };
 
   // ---- once for the page, again after each swap
   const enhance = () => {
     for (const node of all("[data-js][hidden]")) node.hidden = false;
     for (const node of all("input[data-lookup-url][name]")) lookUp(node);
-    for (const node of all("[data-live]")) if (!streams.has(node.dataset.live)) listen(node.dataset.live);
+    connect();
     tick();
   };
   document.addEventListener("keydown", (event) => { if (onKey(event)) event.preventDefault(); });
@@ -240,16 +273,22 @@
     if (id === "keys-on") store.set("keys", checked ? "on" : "off");
     if (dataset.picks && value) pick(document.getElementById(dataset.picks), value);
   });
-  document.addEventListener("htmx:after:swap", enhance);
+  document.addEventListener("htmx:after:swap", () => {
+    if (!ours) for (const node of all("[data-live]")) served.delete(node); // the reader has turned to something else
+    enhance();
+  });
   addEventListener("pageshow", (event) => { if (event.persisted) release(); });
-  addEventListener("pagehide", () => { for (const stream of streams.values()) stream.close(); streams.clear(); });
+  addEventListener("pagehide", hangUp);
+  document.addEventListener("visibilitychange", onSight);
   addEventListener("pageshow", (event) => { if (event.persisted) enhance(); });
   addEventListener("beforeunload", (event) => { if (dirty.size) event.preventDefault(); });
   const start = () => {
+    for (const node of all("[data-live]")) served.set(node, node.outerHTML);
     showTheme(keptTheme());
     const keys = document.getElementById("keys-on");
     if (keys) keys.checked = store.get("keys") !== "off";
     enhance();
+    if (document.hidden) onSight();
     const menu = document.getElementById("menu"), here = menu?.querySelector("[aria-current]");
     if (here && menu.scrollWidth > menu.clientWidth) menu.scrollLeft = here.offsetLeft - menu.offsetLeft - 8;
     setInterval(tick, 10000);
