@@ -164,6 +164,8 @@ class Settings:
     backend_connect_seconds: float = _row(3.0, "s", "Time to connect to a backend.", low=0.05, high=600)
     probe_seconds_min: float = _row(0.25, "s", "First pause before a backend that is down is tried again.", low=0.01)
     probe_seconds_max: float = _row(5.0, "s", "Longest pause before a backend that is down is tried again.", low=0.01)
+    publish_keys_max: int = _row(1_000_000, "keys", "Most keys that are published at one place.", low=1)
+    publish_value_bytes_max: int = _row(4 * MIB, "bytes", "Largest value that is published.", low=KIB, high=16 * MIB)
     refresh_seconds: float = _row(30.0, "s", "Pause between two refreshes of a table.", live=True, low=0.1)
 
     # room on disk

@@ -51,8 +51,8 @@ if [ "$what" != run ]; then
     need_package unixodbc "the tests over ODBC"
     need_package odbc-postgresql "the tests over ODBC"
     need_package libsqliteodbc "the tests over ODBC"
+    need_package redis-server "the tests of publishing"
 fi
 if [ "$what" = bench ]; then
     need_package wrk "load in the benchmarks"
-    need_package redis-server "a peer in the benchmarks"
 fi

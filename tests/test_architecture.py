@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "store": {"schema"},
     "commands": {"schema", "spool", "store", "backends"},
     "refresh": {"schema", "store", "backends"},
+    "publish": {"schema", "store", "views", "backends"},
     "views": {"schema", "store"},
     "live": {"views"},
     "exports": {"schema", "formats", "views"},
@@ -29,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "demo": {"schema"},
     "app": {
         "schema", "formats", "http", "spool", "backends", "store", "commands", "refresh", "views", "live",
-        "exports", "pages", "api",
+        "exports", "pages", "api", "publish",
     },
     "cli": {"app", "formats", "supervise", "deploy", "demo"},
     "brique": {"app", "schema", "backends", "store", "views"},

@@ -62,6 +62,8 @@ NOT_RUN: dict[str, tuple[int, str]] = {
     "docs/how-to/install-offline.md": (2, "needs the network, or a second machine; tests/deploy makes a bundle"),
 }
 SERVED = {"BRIQUE_LISTEN": "127.0.0.1:0", "BRIQUE_WEB_PROCESSES": "1"}
+ARGUMENTS = {"number": "1", "city": "Dakar"}
+"""For views whose arguments are no rows."""
 FROM_OTHERS: dict[str, str] = {"docs/reference/reading-data.md": "docs/reference/declarations.md"}
 
 
@@ -328,6 +330,10 @@ def check_views(scratch: Scratch) -> None:
                 parameter.name: ask(f"/api/tables/{parameter.table}?limit=1").json()["rows"][0]["_key"]
                 for parameter in view.parameters
                 if parameter.table
+            } | {
+                parameter.name: ARGUMENTS[parameter.name]
+                for parameter in view.parameters
+                if parameter.required and not parameter.table
             }
             answer = ask(f"/api/views/{view.name}?{urlencode(keys)}")
             assert answer.status_code == 200, f"{view.name}: {answer.text}"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from brique.app.observed import Observed
     from brique.app.outbox import Act, Answer, Asked, Done, One, Outbox
     from brique.app.own import prepare_own
-    from brique.app.roles import prepare_folder, run_backend, run_engine
+    from brique.app.published import Publisher
+    from brique.app.roles import prepare_folder, run_backend, run_engine, run_place
     from brique.app.run_file import Run, check_run, read_run, write_run
     from brique.app.sources import url_of
     from brique.app.web import run_web
@@ -26,7 +27,8 @@ _HOMES = {
     "observed": ("Observed",),
     "outbox": ("Act", "Answer", "Asked", "Done", "One", "Outbox"),
     "own": ("prepare_own",),
-    "roles": ("prepare_folder", "run_backend", "run_engine"),
+    "published": ("Publisher",),
+    "roles": ("prepare_folder", "run_backend", "run_engine", "run_place"),
     "run_file": ("Run", "check_run", "read_run", "write_run"),
     "sources": ("url_of",),
     "web": ("run_web",),
@@ -48,6 +50,7 @@ __all__ = [
     "OfTable",
     "One",
     "Outbox",
+    "Publisher",
     "Run",
     "accounts_of",
     "check_run",
@@ -58,6 +61,7 @@ __all__ = [
     "read_run",
     "run_backend",
     "run_engine",
+    "run_place",
     "run_web",
     "setup_link",
     "url_of",

@@ -14,6 +14,8 @@
 | backend | name, fields | what the status page shows |
 | offer | representation | bytes that a web process has computed |
 | watch | holder, begun, ended, anew | which views the followers of a web process look at, for some seconds |
+| publish | outgoing | what a place has, and has not |
+| rebuild | place, view | all of it is sent to the place again |
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import msgspec
 
 from brique.app import watching
 from brique.app.intranet import Declared
+from brique.app.publishing import Publishing
 from brique.app.writer import Writer
 from brique.clock import Clock, unstamp
 from brique.commands import (
@@ -74,7 +77,8 @@ class Engine:
             folder / "store.db", declared.specs, clock=clock, change_log_rows_max=settings.change_log_rows_max
         )
         maker = Maker(declared.specs, clock=clock, classes=declared.classes, timezone=declared.timezone)
-        self.keeper = Keeper(declared.views, self.store, maker=maker)
+        self.keeper = Keeper(declared.kept_views, self.store, maker=maker)
+        self.publishing = Publishing(declared, self.store, self.keeper, clock)
         self.ledger = Ledger(self.spool, self.store, clock)
         self.writer = Writer(
             self.ledger,
@@ -338,6 +342,16 @@ class Engine:
             wait = self.keeper.next_in()
         return wait
 
+    async def _publish(self, payload: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.wrap_future(self.writer.run(partial(self.publishing.take, payload)))
+        return {}
+
+    async def _rebuild(self, payload: dict[str, Any]) -> dict[str, Any]:
+        rebuild = partial(self.publishing.rebuild, payload["place"], payload.get("view", ""))
+        count = await asyncio.wrap_future(self.writer.run(rebuild))
+        self.broadcast("publish", {"place": payload["place"]})
+        return {"keys": count}
+
     async def _ping(self, _: dict[str, Any]) -> dict[str, Any]:
         if self.writer.failure is not None:
             raise RuntimeError("the writing thread has ended")
@@ -367,5 +381,7 @@ class Engine:
         "backend": _backend,
         "offer": _offer,
         "watch": _watch,
+        "publish": _publish,
+        "rebuild": _rebuild,
         "ping": _ping,
     }

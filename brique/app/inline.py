@@ -21,6 +21,7 @@ from brique.app.intranet import Declared, Intranet
 from brique.app.lock import take
 from brique.app.notifying import tell_authors
 from brique.app.own import prepare_own
+from brique.app.place import PlaceProcess
 from brique.app.roles import open_accounts, prepare_folder, still_allowed
 from brique.app.web import Web
 from brique.channel import Direct
@@ -62,6 +63,7 @@ class Inline:
         self.channel.subscribe(self.web.wake)
         self.asgi = self.web.asgi
         self.backends: dict[str, BackendProcess] = {}
+        self.places: dict[str, PlaceProcess] = {}
         self._threads: list[threading.Thread] = []
         self._chores: list[asyncio.Task[None]] = []
 
@@ -74,6 +76,8 @@ class Inline:
             asyncio.run_coroutine_threadsafe(self._start_engine(), self._loop).result()
             for name in self.declared.backends:
                 self.start_backend(name)
+            for name in self.declared.places:
+                self.start_place(name)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -96,11 +100,22 @@ class Inline:
         self._threads.append(thread)
         thread.start()
 
+    def start_place(self, name: str) -> None:
+        """Start the loop of one place in a thread."""
+        process = PlaceProcess(self.declared, name, self.settings, self.clock, self.channel, give_up=lambda: None)
+        self.channel.subscribe(process.on_event)
+        thread = threading.Thread(target=process.run, name=f"place-{name}", daemon=True)
+        self.places[name] = process
+        self._threads.append(thread)
+        thread.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self.backends.values():
-            process.stop()
+        for backend in self.backends.values():
+            backend.stop()
+        for place in self.places.values():
+            place.stop()
         for thread in self._threads:
             thread.join(self.settings.graceful_seconds)
         asyncio.run_coroutine_threadsafe(self._end_chores(), self._loop).result()

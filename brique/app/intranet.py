@@ -5,21 +5,34 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from brique.backends import redact
 from brique.commands import CommandSpec, command_spec
 from brique.errors import BadConfiguration, Refused
+from brique.publish import KNOWN, is_place
 from brique.schema import NATIVE, OWN, BackendSpec, Table, TableSpec, specs_of
-from brique.views import View, view_of
+from brique.views import Each, Published, View, published_of, view_of
 from brique.words import LANGUAGES
 
 if TYPE_CHECKING:
     from brique.backends import Http
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class PlaceSpec:
+    """Somewhere outside where views are kept for other programs."""
+
+    name: str
+    url: str = field(repr=False)
+    label: str = ""
+
+
 MAIL_SECONDS = 60.0
 """For handing one mail over: servers look for viruses before they answer."""
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -46,10 +59,12 @@ class Intranet:
         self.languages = languages
         self.backends: dict[str, BackendSpec] = {}
         self.mails: BackendSpec | None = None
+        self.places: dict[str, PlaceSpec] = {}
         self.folder = _folder_of_caller()
         self._classes: list[type[Table]] = []
         self._inferred: dict[str, tuple[TableSpec, ...]] = {}
         self._views: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+        self._published: dict[Callable[..., Any], tuple[tuple[PlaceSpec, ...], Each]] = {}
         self._commands: list[tuple[Callable[..., Any], dict[str, Any]]] = []
         self.on_demand: list[Callable[[], None]] = []
 
@@ -67,13 +82,28 @@ class Intranet:
         allows the one table `brique_cursor` there, which makes replay exactly-once; `http` describes a JSON API."""
         if name == NATIVE:
             raise BadConfiguration(f"{name!r} is the name of brique's own tables", try_this="choose another")
-        if name in self.backends:
-            raise BadConfiguration(f"there are two backends named {name!r}")
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
-            raise BadConfiguration(f"{name!r} cannot name a backend", try_this="lower-case letters, digits and _")
+        self._check_name(name)
         options = {"http": http} if http is not None else {}
         made = BackendSpec(name, url, _seconds(refresh), marker, label or name, options)
         self.backends[name] = made
+        return made
+
+    def _check_name(self, name: str) -> None:
+        if name in self.backends or name in self.places:
+            raise BadConfiguration(f"there are two backends or places named {name!r}")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+            raise BadConfiguration(
+                f"{name!r} cannot name a backend or place", try_this="lower-case letters, digits and _"
+            )
+
+    def place(self, name: str, url: str, *, label: str = "") -> PlaceSpec:
+        """Say where other programs find what views publish: "redis://host:6379/0", "mongodb://host/database",
+        "couchdb://host:5984/database", "postgresql://user@host/database" or "folder:/path". It is for brique alone to
+        write; see `view`."""
+        self._check_name(name)
+        if not is_place(url):
+            raise BadConfiguration(f"{name}: no place is known for {redact(url)}", try_this=KNOWN)
+        made = self.places[name] = PlaceSpec(name, url, label or name)
         return made
 
     def mail(
@@ -115,24 +145,48 @@ class Intranet:
         return bool(self._classes or any(self._inferred.values()))
 
     def view(
-        self, path: str, *, title: str = "", role: str = "read", fresh: str | float | None = None
+        self,
+        path: str,
+        *,
+        title: str = "",
+        role: str = "read",
+        fresh: str | float | None = None,
+        publish: PlaceSpec | Iterable[PlaceSpec] = (),
+        each: Each = None,
     ) -> Callable[[Function], Function]:
         """A read model: a function of the data, kept up to date by what it reads. `path` as in
-        "/customers/{number}/statement"; its places are the function's parameters."""
-        return self._add_view(path, kind="view", title=title, role=role, fresh=fresh)
+        "/customers/{number}/statement"; its places are the function's parameters.
+
+        `publish`: where it is kept for other programs as well, whoever may read there; `each`: for which arguments, a
+        table (one for each row), or a function of `db` that lists them."""
+        return self._add_view(path, publish, each, kind="view", title=title, role=role, fresh=fresh)
 
     def dashboard(
-        self, path: str = "/", *, title: str = "", role: str = "read", fresh: str | float | None = None
+        self,
+        path: str = "/",
+        *,
+        title: str = "",
+        role: str = "read",
+        fresh: str | float | None = None,
+        publish: PlaceSpec | Iterable[PlaceSpec] = (),
+        each: Each = None,
     ) -> Callable[[Function], Function]:
         """A page of figures, charts and short lists: a view whose function returns tiles."""
-        return self._add_view(path, kind="dashboard", title=title, role=role, fresh=fresh)
+        return self._add_view(path, publish, each, kind="dashboard", title=title, role=role, fresh=fresh)
 
-    def _add_view(self, path: str, **options: Any) -> Callable[[Function], Function]:
+    def _add_view(
+        self, path: str, publish: PlaceSpec | Iterable[PlaceSpec], each: Each, **options: Any
+    ) -> Callable[[Function], Function]:
         if options["fresh"] is not None:
             options["fresh"] = _seconds(options["fresh"])
+        places = (publish,) if isinstance(publish, PlaceSpec) else tuple(publish)
+        if each is not None and not places:
+            raise BadConfiguration(f"view {path}: each={each!r} says for what it is published, and nothing says where")
 
         def add(function: Function) -> Function:
             self._views.append((path, function, options))
+            if places:
+                self._published[function] = (places, each)
             return function
 
         return add
@@ -175,11 +229,28 @@ class Declared:
                 raise BadConfiguration(f"there are two commands named {made.name}")
             self.commands[made.name] = made
         self.views: dict[str, View] = {}
+        self.places = dict(intranet.places)
+        self.published: dict[str, Published] = {}
         for path, function, options in intranet._views:
             view = view_of(path, function, self.classes, **options)
             if view.name in self.views:
                 raise BadConfiguration(f"there are two views named {view.name}")
             self.views[view.name] = view
+            if function in intranet._published:
+                places, each = intranet._published[function]
+                self.published[view.name] = self._publish(view, places, each)
+
+    def _publish(self, view: View, places: tuple[PlaceSpec, ...], each: Each) -> Published:
+        names = tuple(place.name for place in places)
+        if any(self.places.get(place.name) is not place for place in places) or len(set(names)) < len(names):
+            raise BadConfiguration(f"view {view.name}: publish={', '.join(names)} names no places of this intranet")
+        return published_of(view, names, each, self.classes, self.specs)
+
+    @property
+    def kept_views(self) -> dict[str, View]:
+        """The views, and those that list for which arguments others are published."""
+        listings = [one.listing for one in self.published.values() if one.listing is not None]
+        return {**self.views, **{view.name: view for view in listings}}
 
     def of_backend(self, name: str) -> dict[str, TableSpec]:
         """The tables of one backend."""

@@ -19,6 +19,7 @@ from brique.app.intranet import Declared
 from brique.app.lock import held
 from brique.app.notifying import tell_authors
 from brique.app.observed import Observed
+from brique.app.place import PlaceProcess
 from brique.channel import Limits, SyncChannel, serve
 from brique.clock import SystemClock
 from brique.errors import EngineAway, NotFound
@@ -111,6 +112,27 @@ def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Cal
     finally:
         channel.close()
         accounts.close()
+
+
+def run_place(declared: Declared, name: str, settings: Settings, on_ready: Callable[[], None]) -> None:
+    """The process of the place `name`."""
+    processes: list[PlaceProcess] = []
+
+    def tell(topic: str, payload: dict[str, Any]) -> None:
+        for process in processes:
+            process.on_event(topic, payload)
+
+    channel = SyncChannel(settings.data / ENGINE_SOCKET, on_event=tell, limits=engine_limits(settings))
+    with contextlib.suppress(EngineAway):
+        channel.call("ping", {}, _ENGINE_WAIT_SECONDS)
+    process = PlaceProcess(declared, name, settings, SystemClock(), channel)
+    processes.append(process)
+    _on_signal(process.stop)
+    on_ready()
+    try:
+        process.run()
+    finally:
+        channel.close()
 
 
 def _on_signal(stop: Callable[[], None]) -> None:

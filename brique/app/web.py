@@ -191,6 +191,7 @@ class Web:
             specs=declared.specs,
             backends=declared.backends,
             views=self.views,
+            places={name: place.label for name, place in declared.places.items()},
             commands=declared.commands,
             desk=desk,
             borrow=self.readers.borrow,

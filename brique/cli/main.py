@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from brique.cli import backup, ctl, demo, new, outbox, settings, spool, up, users, why
+from brique.cli import backup, ctl, demo, new, outbox, publish, settings, spool, up, users, why
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 
@@ -24,6 +24,7 @@ for command in (
     demo.demo,
     spool.spool,
     outbox.outbox,
+    publish.publish,
     users.users,
     settings.settings,
     why.why,

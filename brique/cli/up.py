@@ -62,7 +62,7 @@ def serve(run: Run, *, token: str = "") -> None:
     address = _address(settings, listeners[0].getsockname())
     click.echo(f"{declared.title}: {len(declared.specs)} tables of {', '.join(declared.backends)}")
     click.echo(f"Open {setup_link(settings.data, address) or address}")
-    groups = _groups(settings, list(declared.backends), token)
+    groups = _groups(settings, list(declared.backends), list(declared.places), token)
     environment = {name: value for name, value in os.environ.items() if name != "BRIQUE_TOKEN"}  # for web alone
     asyncio.run(Supervisor(settings.data, groups, listeners=listeners, environment=environment).run())
 
@@ -87,7 +87,7 @@ def _address(settings: Settings, name: tuple[object, ...]) -> str:
     return f"http://{shown}:{port}"
 
 
-def _groups(settings: Settings, backends: list[str], token: str) -> list[list[Watcher]]:
+def _groups(settings: Settings, backends: list[str], places: list[str], token: str) -> list[list[Watcher]]:
     """What is started, in this order; stopped in the opposite one: no more requests, then no more replay, then the
     engine, which everything else hands its last words to."""
     data = str(Path(settings.data).resolve())
@@ -109,5 +109,6 @@ def _groups(settings: Settings, backends: list[str], token: str) -> list[list[Wa
     return [
         [kept(name="engine", argv=worker("engine"))],
         [kept(name=f"backend-{name}", argv=worker("backend", name), ready=False) for name in backends],
+        [kept(name=f"place-{name}", argv=worker("place", name), ready=False) for name in places],
         [web],
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from brique.app import Observed, read_run, run_backend, run_engine
+from brique.app import Observed, read_run, run_backend, run_engine, run_place
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 from brique.supervise import announce_ready, inherited_sockets
@@ -20,7 +20,7 @@ _COLLECT_AFTER = 20_000  # containers more than before
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["engine", "backend", "web"]))
+@click.argument("role", type=click.Choice(["engine", "backend", "place", "web"]))
 @click.argument("name", default="")
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 def worker(role: str, name: str, data: Path) -> None:
@@ -36,6 +36,8 @@ def worker(role: str, name: str, data: Path) -> None:
         run_engine(declared, settings, announce_ready, observed=observed)
     elif role == "backend":
         run_backend(declared, name, settings, announce_ready)
+    elif role == "place":
+        run_place(declared, name, settings, announce_ready)
     else:
         [listener] = inherited_sockets()
         token = os.environ.pop("BRIQUE_TOKEN", "")

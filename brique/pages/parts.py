@@ -52,7 +52,7 @@ class StatusFacts:
 @dataclass(frozen=True)
 class Parts:
     """One intranet, as its pages see it. `borrow` lends a reader of the copy for a block; `status` answers within
-    0.3 s."""
+    0.3 s; `places` are the labels of those where views are published, by name."""
 
     title: str
     languages: tuple[str, ...]
@@ -69,3 +69,4 @@ class Parts:
     status: Callable[[], StatusFacts]
     assets: Assets
     demo: DemoPanel | None = None
+    places: Mapping[str, str] = field(default_factory=dict)

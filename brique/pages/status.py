@@ -28,6 +28,7 @@ from brique.pages.ladder import abilities, climbing
 from brique.pages.lanes import Lanes, StoppedLane, journal_faults, stopped_lane, taken_over
 from brique.pages.loading import progress_of
 from brique.pages.parts import Parts, StatusFacts
+from brique.pages.places import PlaceLine, place_lines
 from brique.pages.render import page
 from brique.pages.tiles import tiles
 from brique.schema import State, TableSpec
@@ -129,6 +130,7 @@ class Lines:
 
     backends: list[BackendLine] = field(default_factory=list)
     tables: list[TableLine] = field(default_factory=list)
+    places: list[PlaceLine] = field(default_factory=list)
     needing: int = 0
     has_store: bool = True
 
@@ -217,6 +219,7 @@ class Reading:
             lines.backends.append(self._backend(name, states.get(name)))
         for spec in self.parts.specs.values():
             lines.tables.append(self._table(spec, states))
+        lines.places = place_lines(self.parts, self.formats, self.copy, is_admin=self.is_admin)
         if self.copy is not None:
             lines.needing = self.copy.needing_person()
         return lines
@@ -404,6 +407,7 @@ def as_json(lines: Lines, facts: StatusFacts, *, is_admin: bool) -> dict[str, An
             {"name": line.name, "rows": line.rows, "loaded": line.loaded, "age_seconds": line.age_seconds}
             for line in lines.tables
         ],
+        "places": [line.as_json(is_admin=is_admin) for line in lines.places],
     }
     if is_admin:
         answer |= {

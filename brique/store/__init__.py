@@ -41,6 +41,7 @@ from brique.store.labels import label_of
 from brique.store.layout import collated, search_columns, sortable
 from brique.store.load import Load
 from brique.store.outbox import Beside, Group
+from brique.store.publications import PlaceState, Publication, Publications
 from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
 from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
 from brique.store.reader import Reader
@@ -85,6 +86,9 @@ __all__ = [
     "LoggedChange",
     "Making",
     "Op",
+    "PlaceState",
+    "Publication",
+    "Publications",
     "Pulse",
     "Question",
     "Read",

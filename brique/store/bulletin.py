@@ -15,6 +15,7 @@ from brique.store.commands import Commands, StoredCommand
 from brique.store.deeds import Deed, Deeds
 from brique.store.ledger import unpacked
 from brique.store.outbox import Beside, Group, Outbox
+from brique.store.publications import Publications
 from brique.store.representations import Representations
 from brique.store.snapshots import Snapshots
 from brique.store.states import BackendState, TableState
@@ -227,6 +228,11 @@ class Bulletin(Snapshots):
     def representations(self) -> Representations:
         """The ready bytes; use it inside `snapshot`, or for single reads."""
         return Representations(self._opened())
+
+    @property
+    def publications(self) -> Publications:
+        """What is kept at places outside; likewise."""
+        return Publications(self._opened())
 
     def changes_since(self, seq: int, limit: int = 1000) -> list[LoggedChange]:
         """Changes after number `seq`, oldest first. Raises ChangesForgotten when some of them are not kept."""

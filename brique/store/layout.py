@@ -16,7 +16,7 @@ import msgspec
 
 from brique.schema import Column, Kind, TableSpec
 
-FORMAT = 5
+FORMAT = 6
 """Number of this layout of the meta tables, kept in `PRAGMA user_version`."""
 _ROWS = 1
 """Number of the layout of copies: another one means loading anew, which a backend that is away would make wait."""
@@ -63,6 +63,18 @@ ALTER TABLE representation ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE representation ADD COLUMN took_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE representation ADD COLUMN makes INTEGER NOT NULL DEFAULT 1;
 """
+_PUBLISHED = """
+CREATE TABLE publication(
+  name TEXT, arguments TEXT, place TEXT, view TEXT NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL DEFAULT 0,
+  etag TEXT NOT NULL DEFAULT '', until TEXT, absent TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(name, arguments, place)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX publication_key ON publication(place, key);
+CREATE INDEX publication_due ON publication(place, due) WHERE due > 0;
+CREATE INDEX publication_until ON publication(place, until) WHERE until IS NOT NULL;
+CREATE INDEX publication_absent ON publication(absent) WHERE absent <> '';
+CREATE INDEX publication_error ON publication(place, error) WHERE error <> '';
+"""
 UPGRADES = {
     1: """
 ALTER TABLE command ADD COLUMN tables TEXT NOT NULL DEFAULT '';
@@ -76,6 +88,7 @@ ALTER TABLE fresh RENAME TO fresh_2;
     + _FRESH_2,
     3: "DROP TABLE representation; DROP TABLE dependency;" + _KEPT,
     4: _MAKING,
+    5: _PUBLISHED,
 }
 """What makes the next layout of each older one."""
 
@@ -126,6 +139,7 @@ CREATE TABLE renamed(table_name TEXT, old TEXT, key TEXT NOT NULL, PRIMARY KEY(t
     + _FRESH
     + _KEPT
     + _MAKING
+    + _PUBLISHED
 )
 
 

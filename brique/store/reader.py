@@ -38,6 +38,13 @@ class Reader(Bulletin):
                 found = rows.get(real)
             return found
 
+    def row_keys(self, table: str, after: str = "", limit: int = 1000) -> list[str]:
+        """The keys of a table's rows in their order, past key `after`."""
+        with self.snapshot():
+            _, rows = self._table(table)
+            query = f"SELECT _key FROM {rows.layout.table} WHERE _key > ? ORDER BY _key LIMIT ?"  # noqa: S608
+            return [str(key) for (key,) in self._db.execute(query, (after, limit))]
+
     def rows_by(
         self, table: str, columns: str | Sequence[str], values: Value | Sequence[Value], limit: int = 100
     ) -> list[StoredRow]:

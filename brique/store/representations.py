@@ -9,6 +9,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from brique.store.publications import USED_ALWAYS
+
 _Value = bytes
 _OF_IDENTITIES = (
     "SELECT r.arguments FROM json_each(?) j CROSS JOIN representation r "
@@ -227,16 +229,20 @@ class Representations:
         return [(str(name), str(arguments)) for name, arguments in found]
 
     def bytes(self) -> int:
-        """What all of them take, roughly."""
-        row = self._run("SELECT coalesce(sum(size), 0) FROM representation").fetchone()
+        """What all of them take, roughly, but for those that are published."""
+        row = self._run(
+            "SELECT coalesce(sum(size), 0) FROM representation WHERE used_at < ?", (USED_ALWAYS,)
+        ).fetchone()
         return int(row[0])
 
     def evict(self, bytes_max: int, *, batch: int = 500) -> int:
-        """Forget the longest unused until at most `bytes_max` are left; how many went."""
+        """Forget the longest unused until at most `bytes_max` are left; how many went. Those that are published stay:
+        where they are kept outside, they would have to be made anew at once."""
         left, gone = self.bytes(), 0
         while left > bytes_max:
             found = self._run(
-                "SELECT name, arguments, size FROM representation ORDER BY used_at LIMIT ?", (batch,)
+                "SELECT name, arguments, size FROM representation WHERE used_at < ? ORDER BY used_at LIMIT ?",
+                (USED_ALWAYS, batch),
             ).fetchall()
             victims = []
             for name, arguments, size in found:

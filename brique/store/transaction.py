@@ -19,6 +19,7 @@ from brique.store.folding import Folding
 from brique.store.laying import lay_changes
 from brique.store.ledger import Ledger, place
 from brique.store.naming import Naming
+from brique.store.publications import Publications
 from brique.store.representations import Representations
 from brique.store.rows import StoredRow, same_row
 from brique.store.spans import Span
@@ -60,6 +61,7 @@ class Tx:
         self.reloaded: set[str] = set()
         """Tables whose rows were all replaced in this transaction: `changes` does not list their rows."""
         self.representations = Representations(store.connection)
+        self.publications = Publications(store.connection)
         self.commands = Commands(store.connection)
         self.deeds = Deeds(store.connection)
         self._store = store

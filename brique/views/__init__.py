@@ -32,10 +32,12 @@ from brique.store import (
     topics_since,
 )
 from brique.store import Reader as Copy
+from brique.views.encode import etag_of
 from brique.views.explain import Cause, Known, Why, cause_of, why
-from brique.views.keeper import Keeper
-from brique.views.making import Maker, user_key
+from brique.views.keeper import Keeper, kept_name
+from brique.views.making import ANSWERS, Maker, user_key
 from brique.views.offer import Offer, offer_from
+from brique.views.published import Each, Made, Published, Ready, published_of
 from brique.views.reading import Representation, ViewFailed, Views
 from brique.views.tiles import Chart, Figure, ShortList, Tile
 from brique.views.topic import DOUBT, Watched
@@ -44,6 +46,7 @@ from brique.views.watched import LEASE_SECONDS, Item
 from brique.views.wording import Dependency
 
 __all__ = [
+    "ANSWERS",
     "DOUBT",
     "LEASE_SECONDS",
     "OUTBOX",
@@ -58,6 +61,7 @@ __all__ = [
     "Db",
     "Deed",
     "Dependency",
+    "Each",
     "Figure",
     "Filter",
     "Group",
@@ -67,11 +71,14 @@ __all__ = [
     "ListPage",
     "ListQuery",
     "LoggedChange",
+    "Made",
     "Maker",
     "Offer",
     "Op",
     "Parameter",
+    "Published",
     "Pulse",
+    "Ready",
     "Record",
     "Representation",
     "Rows",
@@ -86,8 +93,11 @@ __all__ = [
     "Watched",
     "Why",
     "cause_of",
+    "etag_of",
+    "kept_name",
     "label_of",
     "offer_from",
+    "published_of",
     "pulse",
     "row_json",
     "search_columns",
