@@ -115,9 +115,9 @@ class Followable(AnsweredInThread):
     def _kept(self, view: View, given: Mapping[str, str], user: User) -> object:
         """The ETag of a view that is ready; while it is not, any change may be one of it."""
         try:
-            found = self._parts.views.kept_etag(view.name, given, user)
+            found = self._parts.views.kept(view.name, given, user)
             if found is not None:
-                return found
+                return found.etag
             with self._parts.borrow() as copy:
                 return copy.seq()
         except BriqueError:

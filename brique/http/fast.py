@@ -111,6 +111,8 @@ class FastProtocol(BoundedProtocol):
             return None
         if answer.epoch != shelf.epoch and not shelf.renew(answer):
             return None
+        if answer.moves_at <= shelf.now and not shelf.move(answer):
+            return None
         has_already = condition != b"" and condition.removeprefix(b"W/") == answer.etag.removeprefix(b"W/")
         if answer.body is None and not has_already:
             return None

@@ -208,6 +208,10 @@ class BadTokens:
         left = since + BAD_TOKENS_SECONDS - time.monotonic()
         return left if count >= BAD_TOKENS_MAX and left > 0 else 0.0
 
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._seen.clear()
+
     def check(self, address: str) -> None:
         """Raises SlowDown while no token is taken."""
         if left := self.wait(address):

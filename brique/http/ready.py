@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,13 +32,21 @@ class Stamp:
         raise NotImplementedError
 
 
+class Moving(Protocol):
+    """A body parts of which move on while the answer stands."""
+
+    def at(self, now: float) -> tuple[bytes, float]:
+        """The body at a moment, not compressed, and the moment from which on it is another."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A handler's word that its answer may be given again, without being asked, to the same request.
 
     `holds` is asked on the loop, after a change of the data and before the answer is given again: it takes
     microseconds. `shared`: the answer is the same for all who may see it, whatever their cookies and language.
-    `until` is the moment (seconds of the clock) from which on it does not stand. `stamp`: see there.
+    `until` is the moment (seconds of the clock) from which on it does not stand. `stamp`, `moving`: see there.
     """
 
     holds: Callable[[], bool]
@@ -46,6 +54,7 @@ class Standing:
     shared: bool = False
     until: float = FOREVER
     stamp: Stamp | None = None
+    moving: Moving | None = None
 
 
 class Keep:
@@ -78,6 +87,11 @@ class Keep:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.body: bytes | None = None
+
+
+def is_learning(scope: Scope) -> bool:
+    """Whether it is of use to say that the answer to this request stands."""
+    return "brique.keep" in scope
 
 
 def stand_ready(scope: Scope, standing: Standing) -> None:

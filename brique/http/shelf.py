@@ -26,8 +26,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from brique.clock import Clock
 from brique.errors import BriqueError
+from brique.http.compress import CODINGS
 from brique.http.identity import ROLES, Role, User
-from brique.http.ready import Caller, Keep, Stamp, Standing
+from brique.http.ready import FOREVER, Caller, Keep, Stamp, Standing
 from brique.http.security import Exchange, log_exchange
 
 HEADS_MAX = 4_096
@@ -96,12 +97,15 @@ class Answer:
     """One answer. `body` None: only that nothing has changed is known."""
 
     __slots__ = (
-        "body", "epoch", "etag", "form", "holds", "own", "own_304", "place", "size", "target", "until", "used",
+        "body", "coding", "epoch", "etag", "form", "holds", "moves_at", "moving", "own", "own_304", "place", "size",
+        "target", "until", "used",
     )  # fmt: skip
 
     def __init__(self, form: Form, standing: Standing, place: dict[bytes, Answer], target: bytes) -> None:
         self.form, self.place, self.target = form, place, target
-        self.holds, self.until = standing.holds, standing.until
+        self.holds, self.until, self.moving = standing.holds, standing.until, standing.moving
+        self.moves_at = FOREVER if standing.moving is None else 0.0
+        self.coding = ""
         self.epoch = -1
         self.used = False
         self.own = self.own_304 = self.etag = b""
@@ -149,7 +153,9 @@ class Shelf:
         """Look at the clock and for changes, once for all requests of this turn of the loop."""
         loop.call_soon(self._end_turn)
         self.turn += 1
-        self.now = self._clock.now().timestamp()
+        before, self.now = self.now, self._clock.now().timestamp()
+        if self.now < before:
+            self._clear()  # the clock was set back: what was to hold until some moment would hold too long
         try:
             seen = (self._data_version(), self._people_version())
         except BriqueError:
@@ -200,6 +206,20 @@ class Shelf:
             return False
         self._drop(answer)
         return False
+
+    def move(self, answer: Answer) -> bool:
+        """Make the body of an answer anew that moves on by itself, as the application would have it now."""
+        assert answer.moving is not None
+        body, answer.moves_at = answer.moving.at(self.now)
+        if answer.coding:
+            packed = CODINGS[answer.coding](body)
+            if len(packed) >= len(body):
+                self._drop(answer)
+                return False
+            body = packed
+        answer.body = body
+        answer.own = b"content-length: %d\r\n" % len(body)
+        return True
 
     def stamped(self, stamp: Stamp) -> bytes | None:
         """The headers of `stamp` for this turn; None when they cannot be told."""
@@ -306,6 +326,9 @@ class Shelf:
         answer.own, answer.own_304, answer.etag = b"".join(parts.own), b"".join(parts.own_304), parts.etag
         if keep.status == 200:
             answer.body = keep.body
+        answer.coding = parts.coding
+        if answer.moving is not None and answer.own != b"content-length: %d\r\n" % len(keep.body or b""):
+            return None  # it has more of its own than moves
         answer.size = len(keep.body or b"") + len(answer.own) + len(answer.own_304) + _OVERHEAD_BYTES
         return answer
 
@@ -321,6 +344,11 @@ class Shelf:
             if self._gone > _GONE_MAX and self._gone * 2 > len(self._order):
                 self._order = deque(kept for kept in self._order if kept.size)
                 self._gone = 0
+
+    def _clear(self) -> None:
+        for answer in list(self._order):
+            self._drop(answer)
+        self.people += 1
 
     def _evict(self) -> None:
         """Let the longest unused go until all fit; one that was used since the last look is spared once."""
@@ -353,6 +381,7 @@ class _Parts:
         self.before_304: list[bytes] = []
         self.after: list[bytes] = []
         self.etag = b""
+        self.coding = ""
         self.has_id = self.has_length = False
 
     def add(self, name: bytes, value: bytes) -> None:
@@ -361,6 +390,8 @@ class _Parts:
             self.etag = value
         if name == b"content-length":
             self.has_length = True
+        if name == b"content-encoding":
+            self.coding = value.decode("latin-1")
         if name == b"x-request-id":
             self.has_id = True
         elif name in _OWN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from brique.pages.parts import Parts
 from brique.schema import TableSpec
@@ -16,11 +16,13 @@ _SECONDS_MIN = 60.0
 
 @dataclass(frozen=True)
 class Age:
-    """`moment`: when the backend confirmed the data (None: never). `late`: it is away, or has missed refreshes."""
+    """`moment`: when the backend confirmed the data (None: never). `late`: it is away, or has missed refreshes; it will
+    have by `late_at`."""
 
     moment: datetime | None
     seconds: int = 0
     late: bool = False
+    late_at: datetime | None = None
 
 
 def age_of(parts: Parts, backends: Mapping[str, BackendState], spec: TableSpec, confirmed_at: datetime | None) -> Age:
@@ -42,4 +44,4 @@ def _age(parts: Parts, backends: Mapping[str, BackendState], names: tuple[str, .
     away = any(state.state != "live" for name in names if (state := backends.get(name)) is not None)
     pauses = [parts.backends[name].refresh_seconds for name in names if name in parts.backends]
     limit = max(_SECONDS_MIN, _REFRESHES_MISSED * max(pauses, default=0.0))
-    return Age(moment, seconds, away or seconds > limit)
+    return Age(moment, seconds, away or seconds > limit, moment + timedelta(seconds=limit))

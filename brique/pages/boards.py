@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from brique.pages.frame import Frame
 from brique.pages.parts import Parts
 from brique.pages.render import page
 from brique.pages.speaking import formats_of
+from brique.pages.standing import sign_of, stand
 from brique.schema import Kind
 from brique.views import Parameter, Representation, View
 
@@ -110,7 +112,11 @@ class Boards:
         board = _Board(self.parts, request, view, user, formats)
         context = board.context(given, shown, faults)
         template = "dashboard.html" if view.kind == "dashboard" else "view.html"
-        return page(self.parts, request, template, context, 422 if faults else 200)
+        response = page(self.parts, request, template, context, 422 if faults else 200)
+        if shown is None:
+            return response
+        holds = partial(self.parts.views.stands, view.name, given, user, shown)
+        return stand(self.parts, request, response, board.sign, context["age"], holds=holds, until=shown.until)
 
 
 def _given(view: View, request: Request) -> dict[str, str]:
@@ -125,6 +131,7 @@ class _Board:
     def __init__(self, parts: Parts, request: Request, view: View, user: User, formats: Formats) -> None:
         self.parts, self.request, self.view, self.user, self.formats = parts, request, view, user, formats
         self.data = Data(parts.specs, formats, self.at)
+        self.sign = ""
 
     def at(self, path: str) -> str:
         """An address of ours with the prefix that we are mounted below; a web or mail address as it is; "" for any
@@ -144,6 +151,7 @@ class _Board:
                 self.request, title=view.label, current=current, tables=self.parts.specs, copy=copy
             )
             age = oldest(self.parts, copy.backend_states(), names)
+            self.sign = "" if shown is None or shown.stale_error else sign_of(self.request, copy)
         question = urlencode({"view": view.name, **given})
         known: Any = msgspec.json.decode(shown.body) if shown is not None else None
         if shown is not None:  # who follows from here has seen this, however it has changed meanwhile

@@ -26,11 +26,11 @@ from brique.http import User, at, language_of
 from brique.pages.format import Formats
 from brique.pages.parts import Parts
 from brique.pages.speaking import formats_of
+from brique.pages.standing import FLASH_COOKIE
 from brique.schema import State, TableSpec
 from brique.views import BackendState, Copy, View, pulse
 
 TABLES_SHOWN_MAX = 15
-FLASH_COOKIE = "brique_flash"
 FLASH_SECONDS_MAX = 60
 _FLASH_CHARS_MAX = 600
 _FOLLOWED_MAX = 12

@@ -26,6 +26,7 @@ from brique.pages.marks import mark
 from brique.pages.parts import Parts
 from brique.pages.render import page
 from brique.pages.speaking import formats_of
+from brique.pages.standing import sign_of, stand
 from brique.pages.totals import total_of
 from brique.schema import Column, Kind, TableSpec
 from brique.views import Copy, ListPage, StoredRow, TableState, search_columns, sortable
@@ -97,6 +98,8 @@ class Lists:
             if not state.loaded:
                 return shown.loading()
             response = shown.answer()
+            sign = sign_of(request, copy)
+            stand(self.parts, request, response, sign, shown.age)
         if is_partial(request) and "hx-target" in request.headers:
             response.headers["HX-Push-Url"] = f"{here}?{asked.query_string}" if asked.pairs else here
         return response
@@ -185,6 +188,10 @@ class _List:
         return at(self.request.scope, path)
 
     @property
+    def age(self) -> Age:
+        return age_of(self.parts, self.backends, self.spec, self.state.confirmed_at)
+
+    @property
     def listing(self) -> Listing:
         return self.asked.listing
 
@@ -241,7 +248,7 @@ class _List:
             tables=[spec.name],
             copy=self.copy,
             spec=spec,
-            age=age_of(self.parts, self.backends, spec, self.state.confirmed_at),
+            age=self.age,
             fault=told or self.state.fault,
             reloading=self.state.loaded and self.state.loading,
         )

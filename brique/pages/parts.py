@@ -13,6 +13,7 @@ from brique.commands import CommandSpec, Desk
 from brique.http import Assets
 from brique.live import Live
 from brique.observe import ErrorGroup, Series
+from brique.pages.standing import Signs
 from brique.schema import BackendSpec, TableSpec
 from brique.settings import Settings
 from brique.views import Copy, Views
@@ -70,3 +71,4 @@ class Parts:
     assets: Assets
     demo: DemoPanel | None = None
     places: Mapping[str, str] = field(default_factory=dict)
+    signs: Signs = field(default_factory=Signs)

@@ -27,6 +27,7 @@ from brique.pages.lists import count_text, default_columns, rows_html
 from brique.pages.parts import Parts
 from brique.pages.render import page
 from brique.pages.speaking import formats_of
+from brique.pages.standing import sign_of, stand
 from brique.pages.story import STATES
 from brique.schema import PENDING, Column, Kind, Reference, Row, TableSpec, Value
 from brique.views import Copy, Filter, ListQuery, LoggedChange, StoredCommand, StoredRow, View, label_of, sortable
@@ -124,7 +125,8 @@ class RowPages:
             if row is None and not commands:
                 raise _no_such_row(spec, key)
             context = _RowPage(self.parts, request, spec, copy, formats, key).context(row, commands)
-        return page(self.parts, request, "row.html", context)
+            sign = "" if commands else sign_of(request, copy)
+        return stand(self.parts, request, page(self.parts, request, "row.html", context), sign, context["age"])
 
     def file(self, request: Request) -> Response:
         """The bytes of one value, to be kept as a file; pictures that browsers draw safely also to be looked at."""

@@ -42,7 +42,7 @@ from brique.store.layout import collated, search_columns, sortable
 from brique.store.load import Load
 from brique.store.outbox import Beside, Group
 from brique.store.publications import PlaceState, Publication, Publications
-from brique.store.pulse import OUTBOX, STATUS, Pulse, pulse, topics_since
+from brique.store.pulse import OUTBOX, STATUS, Pulse, bearings, pulse, topics_since
 from brique.store.query import OPS, Filter, ListPage, ListQuery, Op
 from brique.store.reader import Reader
 from brique.store.representations import BY_CLOCK, NEVER, Dependency, Making, Representation, Representations, Sign
@@ -111,6 +111,7 @@ __all__ = [
     "Total",
     "Tx",
     "WriteDb",
+    "bearings",
     "canonical",
     "collated",
     "compare_key",

@@ -51,6 +51,13 @@ def pulse(reader: Reader) -> Pulse:
         return Pulse(reader.seq(), _digest(outbox), _digest(status))
 
 
+def bearings(reader: Reader) -> str:
+    """A sign of all that pages show: equal to an earlier one only if none of it has changed, ages included."""
+    with reader.snapshot():
+        told: list[object] = [*reader.query("SELECT * FROM table_state"), *reader.query("SELECT * FROM backend_state")]
+        return f"{reader.stream_id()} {pulse(reader).text()} {_digest(told)}"
+
+
 def topics_since(reader: Reader, old: Pulse, new: Pulse) -> frozenset[str] | None:
     """What has changed between two pulses: table names, OUTBOX, STATUS. None when that cannot be told: all may have."""
     topics: set[str] = set()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import uvicorn
 from brique import Figure, Inline, Intranet
 from brique.clock import SystemClock
 from brique.http import Limits, Shelf, configure
+from brique.http.gate import Gate
 from brique.settings import Settings
 from tests.app.backbone import QUICK
 from tests.servers import wait_until
@@ -26,6 +29,7 @@ from tests.shop import make_shop
 TOKEN = "only-for-this-test"
 LIMITS = Limits(head_seconds_max=0.6, head_bytes_max=4000, headers_count_max=30, url_bytes_max=1000)
 PASSWORD = "cheval agrafe pile"
+_IDS = re.compile(rb'"request_id":"[0-9a-f]+"')
 _MOVING = re.compile(rb"(?im)^(date|x-request-id): [^\r\n]*\r\n")
 
 
@@ -46,6 +50,8 @@ class Door(uvicorn.Server):
         super().__init__(config)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for size in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # so that a slow reader is soon felt
+            self.listener.setsockopt(socket.SOL_SOCKET, size, 32 * 1024)
         self.port: int = self.listener.getsockname()[1]
         self._thread = threading.Thread(target=self.run, kwargs={"sockets": [self.listener]}, daemon=True)
 
@@ -70,12 +76,33 @@ class Both:
     shelf: Shelf
     fast: Door
     slow: Door
-    cookies: dict[str, str] = field(default_factory=dict)
+    clock: Frozen
 
     def sign_in(self, name: str) -> str:
         """A new session of `name`: its cookie."""
         opened = self.site.accounts.open_session(name)
         return f"brique_{self.site.accounts.instance}={opened.id}"
+
+    def gate(self) -> Gate:
+        """The gate of the application, which counts wrong tokens."""
+        app = self.site.asgi.middleware_stack
+        while not isinstance(app, Gate):
+            app = app.app  # type: ignore[union-attr]  # one middleware around the other
+        return app
+
+    def change(self, table: str, key: str, **given: str) -> None:
+        """Change a row, and wait until nothing is pending on it."""
+        line = Line(self.slow)
+        body = json.dumps(given)
+        headers = (f"Authorization: Bearer {TOKEN}", "Content-Type: application/json", f"Content-Length: {len(body)}")
+        answer = line.ask("PATCH", f"/api/tables/{table}/{key}", *headers, body=body.encode())
+        assert answer.status in (200, 202), answer
+        wait_until(lambda: not self._pending(table, key), 20, "the change to settle")
+        line.close()
+
+    def _pending(self, table: str, key: str) -> bool:
+        row = self.site.web.readers.mine().row(table, key)
+        return row is None or bool(row.pending)
 
 
 def intranet(file: Path) -> Intranet:
@@ -105,13 +132,14 @@ def intranet(file: Path) -> Intranet:
 
 
 @contextmanager
-def both_ways(folder: Path, *, limits: Limits = LIMITS, bytes_max: int = 10**7) -> Iterator[Both]:
+def both_ways(folder: Path, *, limits: Limits | None = None, bytes_max: int = 10**7) -> Iterator[Both]:
     """The shop behind both doors, its copy complete; rita reads, walid writes, awa administers."""
+    limits = limits or Limits()
     folder.mkdir(exist_ok=True)
     file = make_shop(folder / "shop.db")
-    data = folder / "data"
+    data, clock = folder / "data", Frozen()
     settings = Settings(data=data, ready_bytes_max=bytes_max, **QUICK)  # type: ignore[arg-type]  # each fits its row
-    with Inline(intranet(file), data, settings=settings, clock=Frozen()) as site:
+    with Inline(intranet(file), data, settings=settings, clock=clock) as site:
         site.accounts.accept_for_this_run(TOKEN)
         for name, role in (("rita", "read"), ("walid", "write"), ("awa", "admin")):
             site.accounts.create_user(name, PASSWORD, role)  # type: ignore[arg-type]  # these are roles
@@ -121,7 +149,7 @@ def both_ways(folder: Path, *, limits: Limits = LIMITS, bytes_max: int = 10**7) 
         slow.lifespan = "off"
         with Door(configure(site.asgi, limits=limits, shelf=shelf)) as fast_door, Door(slow) as slow_door:
             wait_until(lambda: _is_loaded(site), 30, "the copy")
-            yield Both(site, shelf, fast_door, slow_door)
+            yield Both(site, shelf, fast_door, slow_door, clock)
 
 
 def _is_loaded(site: Inline) -> bool:
@@ -161,9 +189,9 @@ class Line:
     def close(self) -> None:
         self._socket.close()
 
-    def ask(self, method: str, target: str, *headers: str) -> Answer:
+    def ask(self, method: str, target: str, *headers: str, body: bytes = b"") -> Answer:
         lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]
-        self._socket.sendall("\r\n".join(lines).encode("latin-1"))
+        self._socket.sendall("\r\n".join(lines).encode("latin-1") + body)
         return self.read(method)
 
     def read(self, method: str = "GET") -> Answer:
@@ -207,7 +235,7 @@ class Line:
                 return b"".join(parts)
 
 
-def raw(door: Door, *pieces: bytes, seconds: float = 3.0) -> bytes:
+def raw(door: Door, *pieces: bytes, pause: float = 0.0, seconds: float = 3.0) -> bytes:
     """Send `pieces` one after another, and give all that comes until the server closes, without what always differs."""
     with door.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -216,10 +244,14 @@ def raw(door: Door, *pieces: bytes, seconds: float = 3.0) -> bytes:
         try:
             for piece in pieces:
                 connection.sendall(piece)
+                time.sleep(pause)
+        except ConnectionError:
+            pass  # it has closed after what it did not like; what it said is still to be read
+        try:
             while part := connection.recv(65536):
                 parts.append(part)
         except ConnectionError:
-            parts.append(b"(reset)")
+            pass
         except TimeoutError:
             parts.append(b"(left open)")
-    return _MOVING.sub(b"", b"".join(parts))
+    return _IDS.sub(b'"request_id":"(id)"', _MOVING.sub(b"", b"".join(parts)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from tests.app.both_ways import TOKEN, Both, Line, both_ways
+from tests.app.both_ways import PASSWORD, TOKEN, Both, Line, both_ways
+from tests.servers import wait_until
 
 BROWSER = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
@@ -77,3 +79,177 @@ def _conditions(etag: str) -> list[str]:
     if not etag:
         return ['"none"']
     return [etag, f"W/{etag}".replace("W/W/", "W/"), "*", f'"other", {etag}', '"other"', "", etag.strip('"')]
+
+
+ROW = "/api/tables/customer/1"
+
+
+class Warm:
+    """A caller whose next request for `path` is answered from the shelf, unless what happens in between forbids it."""
+
+    def __init__(self, both: Both, line: Line, caller: str, path: str = ROW) -> None:
+        self.both, self.line, self.headers, self.path = both, line, ("Accept: */*", caller), path
+        self.before = self.line.ask("GET", path, *self.headers)
+        self.again()
+
+    def again(self) -> None:
+        """Twice more, and the last of them from the shelf."""
+        hits = self.both.shelf.hits
+        assert self.line.ask("GET", self.path, *self.headers) == self.before
+        wait_until(lambda: self._asked() and self.both.shelf.hits > hits, 10, "an answer from the shelf")
+
+    def _asked(self) -> bool:
+        return self.line.ask("GET", self.path, *self.headers) == self.before
+
+    def now(self, slow: Line) -> int:
+        """What the next request gets, and the one after it; the same as by the other door. Its status."""
+        expected = slow.ask("GET", self.path, *self.headers)
+        assert self.line.ask("GET", self.path, *self.headers) == expected
+        assert self.line.ask("GET", self.path, *self.headers) == expected
+        return expected.status
+
+
+def test_who_signs_out_or_is_shut_out_gets_nothing_from_the_next_request_on(
+    both: Both, lines: tuple[Line, Line]
+) -> None:
+    fast, slow = lines
+    accounts = both.site.accounts
+    accounts.create_user("moussa", PASSWORD, "read")
+    deeds = [
+        lambda cookie: accounts.close_session(cookie.partition("=")[2]),
+        lambda _cookie: accounts.close_all("moussa"),
+        lambda _cookie: accounts.set_password("moussa", PASSWORD + "!"),
+        lambda _cookie: accounts.disable("moussa"),
+    ]
+    for deed in deeds:
+        cookie = both.sign_in("moussa")
+        warm = Warm(both, fast, f"Cookie: {cookie}")
+        deed(cookie)
+        assert warm.now(slow) == 401
+    accounts.disable("moussa", disabled=False)
+    opened = Warm(both, fast, f"Cookie: {both.sign_in('moussa')}")
+    other = accounts.open_session("moussa", replaces=opened.headers[1].rpartition("=")[2])
+    assert opened.now(slow) == 401
+    assert Warm(both, fast, f"Cookie: brique_{accounts.instance}={other.id}").before.status == 200
+
+
+def test_a_role_that_is_taken_or_given_holds_from_the_next_request_on(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    both.site.accounts.create_user("fatou", PASSWORD, "admin")
+    warm = Warm(both, fast, f"Cookie: {both.sign_in('fatou')}", "/api/views/secret")
+    both.site.accounts.set_role("fatou", "read")
+    assert warm.now(slow) == 404
+    both.site.accounts.set_role("fatou", "admin")
+    assert warm.now(slow) == 200
+    warm.again()
+
+
+def test_what_one_may_see_is_not_given_to_another_who_may_not(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    Warm(both, fast, f"Cookie: {both.sign_in('awa')}", "/api/views/secret")
+    mine = Warm(both, fast, f"Cookie: {both.sign_in('awa')}", "/api/views/mine")
+    for caller, status in ((f"Cookie: {both.sign_in('rita')}", 404), ("X-Nobody: 1", 401)):
+        headers = ("Accept: */*", caller)
+        for _ in range(3):
+            answer = fast.ask("GET", "/api/views/secret", *headers)
+            assert answer.status == status
+            assert answer == slow.ask("GET", "/api/views/secret", *headers)
+            assert fast.ask("GET", "/api/views/mine", *headers).body != mine.before.body
+
+
+def test_a_token_ends_with_its_revocation_and_is_refused_with_its_address(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    accounts = both.site.accounts
+    grant = accounts.grant_token("nightly", "read")
+    revoked = Warm(both, fast, f"Authorization: Bearer {grant.value}")
+    kept = Warm(both, fast, f"Authorization: Bearer {accounts.grant_token('daily', 'read').value}")
+    accounts.revoke_token(grant.id)
+    assert revoked.now(slow) == 401
+    kept.again()
+    for _ in range(30):
+        slow.ask("GET", ROW, "Authorization: Bearer brq_guessed")
+    assert fast.ask("GET", ROW, *kept.headers).status == 429
+    gate = both.gate()
+    gate.bad_tokens.forget()
+    kept.again()
+
+
+def test_a_change_of_the_data_is_in_the_next_answer(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    caller = f"Cookie: {both.sign_in('rita')}"
+    row, view = Warm(both, fast, caller), Warm(both, fast, caller, "/api/views/by_city?city=Dakar")
+    beside = Warm(both, fast, caller, "/api/tables/customer/2")
+    both.change("customer", "1", city="Dakar")
+    assert row.now(slow) == view.now(slow) == 200
+    assert b"Dakar" in fast.ask("GET", ROW, *row.headers).body
+    assert b"Aminata" in fast.ask("GET", view.path, *view.headers).body
+    assert beside.now(slow) == 200
+    hits = both.shelf.hits
+    assert fast.ask("GET", beside.path, *beside.headers).body == beside.before.body
+    assert both.shelf.hits == hits + 1, "a row that has not changed was let go"
+
+
+def test_the_language_of_an_account_is_in_its_next_answer(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    both.site.accounts.create_user("binta", PASSWORD, "read", "en")
+    warm = Warm(both, fast, f"Cookie: {both.sign_in('binta')}", "/api/views/mine")
+    both.site.accounts.set_language("binta", "fr")
+    assert warm.now(slow) == 200
+
+
+PAGES = ("/tables/customer", "/tables/customer/1", "/tables/orders?sort=-amount", "/by-city/Dakar", "/mine", "/")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_that_stands_tells_the_age_of_its_data_as_it_is_now(
+    both: Both, lines: tuple[Line, Line], path: str
+) -> None:
+    fast, slow = lines
+    headers = (*BROWSER, f"Cookie: {both.sign_in('rita')}", "Accept-Encoding: gzip")
+    wait_until(lambda: _is_ready(both, fast, path, headers), 10, "the page to stand")
+    began = both.clock.moment
+    try:
+        for seconds in (1, 1, 1, 57, 0.5, 0.5, 60, 3600, 10, 86_400 * 2, 1):
+            both.clock.moment += timedelta(seconds=seconds)
+            for _ in range(3):
+                assert fast.ask("GET", path, *headers) == slow.ask("GET", path, *headers), both.clock.moment - began
+        both.clock.moment = began
+        wait_until(lambda: _is_ready(both, fast, path, headers), 10, "the page to stand again")
+        hits = both.shelf.hits
+        for _ in range(20):
+            both.clock.moment += timedelta(seconds=0.9)
+            assert fast.ask("GET", path, *headers) == slow.ask("GET", path, *headers)
+        assert both.shelf.hits == hits + 20
+    finally:
+        both.clock.moment = began
+
+
+def _is_ready(both: Both, fast: Line, path: str, headers: tuple[str, ...]) -> bool:
+    hits = both.shelf.hits
+    assert fast.ask("GET", path, *headers).status == 200
+    return both.shelf.hits > hits
+
+
+def test_a_page_shows_a_change_and_what_is_pending_at_once(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    headers = (*BROWSER, f"Cookie: {both.sign_in('walid')}")
+    for path in ("/tables/customer", "/tables/customer/3"):
+        wait_until(lambda path=path: _is_ready(both, fast, path, headers), 10, "the page to stand")  # type: ignore[misc]
+    both.change("customer", "3", city="Saint-Louis")
+    for path in ("/tables/customer", "/tables/customer/3"):
+        for _ in range(3):
+            answer = fast.ask("GET", path, *headers)
+            assert answer == slow.ask("GET", path, *headers)
+            assert b"Saint-Louis" in answer.body
+
+
+def test_a_page_of_one_session_is_not_given_to_another(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    cookies = [both.sign_in("rita"), both.sign_in("rita"), both.sign_in("awa")]
+    for cookie in cookies:
+        headers = (*BROWSER, f"Cookie: {cookie}")
+        wait_until(lambda headers=headers: _is_ready(both, fast, "/mine", headers), 10, "the page")  # type: ignore[misc]
+    pages = {cookie: fast.ask("GET", "/mine", *BROWSER, f"Cookie: {cookie}").body for cookie in cookies}
+    assert len(set(pages.values())) == 3, "each has its own secret in its forms"
+    for cookie, page in pages.items():
+        assert slow.ask("GET", "/mine", *BROWSER, f"Cookie: {cookie}").body == page
