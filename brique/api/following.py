@@ -26,14 +26,15 @@ from brique.http import (
     Ticket,
     User,
     header,
+    stand_down,
     take_time,
     ticket_of,
     user_of,
     wants_events,
 )
-from brique.live import Follower, Pass, Probe, Reading
+from brique.live import Follower, Pass, Reading
 from brique.schema import TableSpec
-from brique.views import OUTBOX, View
+from brique.views import OUTBOX, Watched
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?\s*(?:[,;]|$)", re.ASCII | re.IGNORECASE)
 _GONE = (403, 404, 410)
@@ -49,14 +50,17 @@ class Followable(AnsweredInThread):
 
     async def __call__(self, request: Request) -> Response:  # type: ignore[override]  # a route awaits what is awaitable
         answer = await asyncio.to_thread(super().__call__, request)
+        wished = _WAIT.search(header(request.scope, b"prefer"))
+        is_followed = wants_events(request.scope)
+        if wished is not None or is_followed:
+            stand_down(request.scope)
         if answer.status_code not in (200, 304):
             return answer
         etag = answer.headers.get("etag", "")
         try:
-            if wants_events(request.scope):
+            if is_followed:
                 seen = etag if answer.status_code == 304 else ""
                 return EventStream(self._joining(request, seen, request.headers.get("last-event-id", "")))
-            wished = _WAIT.search(header(request.scope, b"prefer"))
             if answer.status_code == 304 and wished is not None:
                 return await self._wait(request, answer, etag, float(wished[1]))
         except BriqueError as fault:
@@ -82,14 +86,14 @@ class Followable(AnsweredInThread):
     def _joining(self, request: Request, seen: str, last: str) -> Callable[[], Follower]:
         """What makes a follower of the address that `request` reads."""
         user, ticket = user_of(request), ticket_of(request)
-        topics, probe = self._subject(request, user)
+        topics, views = self._subject(request, user)
         address = str(request.scope["path"]) + "?" + request.scope["query_string"].decode("latin-1")
         whose = () if self.operation.per == "table" else (user.name, user.role)
         language = request.scope["state"].get("language", "")
         return partial(
             self._parts.live.join,
             topics,
-            probe=probe,
+            views=views,
             read=partial(self._read, _again(request)),
             address=repr((address, request.scope.get("root_path", ""), language, *whose)),
             last=last,
@@ -97,31 +101,16 @@ class Followable(AnsweredInThread):
             who=Pass(ticket.name, f"{self.operation.role} {user.role}", partial(_holds, ticket, user)),
         )
 
-    def _subject(self, request: Request, user: User) -> tuple[set[str] | None, Probe | None]:
-        """What a change must touch for the address to be read again: topics (None: anything), and a probe."""
+    def _subject(self, request: Request, user: User) -> tuple[set[str] | None, list[Watched]]:
+        """What a change must touch for the address to be read again: topics (None: anything), and views."""
         operation, places = self.operation, request.path_params
         if operation.tag == "outbox":
-            return {OUTBOX}, None
+            return {OUTBOX}, []
         if operation.per == "table":
-            return _with_references(self._specs, places["table"]), None
-        view = self._parts.views.by_name.get(places.get("view", "")) if operation.per == "view" else None
-        if view is None:
-            return None, None
-        given = dict(request.query_params.items())
-        return set(), Probe(
-            f"-view {view.name} {sorted(given.items())} {user.name}", partial(self._kept, view, given, user)
-        )
-
-    def _kept(self, view: View, given: Mapping[str, str], user: User) -> object:
-        """The ETag of a view that is ready; while it is not, any change may be one of it."""
-        try:
-            found = self._parts.views.kept(view.name, given, user)
-            if found is not None:
-                return found.etag
-            with self._parts.borrow() as copy:
-                return copy.seq()
-        except BriqueError:
-            return None
+            return _with_references(self._specs, places["table"]), []
+        if operation.per == "view":
+            return set(), [self._parts.views.watched(places["view"], dict(request.query_params.items()), user)]
+        return None, []
 
     def _read(self, request: Request) -> Reading | None:
         """What the address answers now; None when that cannot be told at the moment."""

@@ -25,7 +25,7 @@ from brique.http.negotiate import (
     wants_json,
 )
 from brique.http.problems import PROBLEM_JSON, TITLES, describe, problem
-from brique.http.ready import FOREVER, Stamp, Standing, is_learning, stand_ready
+from brique.http.ready import FOREVER, Stamp, Standing, is_learning, stand_down, stand_ready
 from brique.http.rendering import TEMPLATES, Render, own_context, plain_render
 from brique.http.routes import Handler, Route, Routes, check_role, requires, ticket_of, user_of
 from brique.http.security import Exchange
@@ -98,6 +98,7 @@ __all__ = [
     "respond",
     "safe_next",
     "serve",
+    "stand_down",
     "stand_ready",
     "take_time",
     "ticket_of",

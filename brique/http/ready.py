@@ -101,6 +101,13 @@ def stand_ready(scope: Scope, standing: Standing) -> None:
         keep.standing = standing
 
 
+def stand_down(scope: Scope) -> None:
+    """Take that back: what this request asks for is not its answer alone, but to wait or to follow."""
+    keep: Keep | None = scope.get("brique.keep")
+    if keep is not None:
+        keep.standing = None
+
+
 class Learning:
     """Outermost of the application: catches the answers to exchanges that the connection wants to learn from, and
     hands them to `take`."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from brique.http.ready import Keep
 from tests.api.conftest import declare
 from tests.api.world import World
 
@@ -21,7 +22,7 @@ ROW = "/api/tables/purchase/1"
 class Stream:
     """A caller of the application who reads its answer as it comes."""
 
-    def __init__(self, world: World, path: str, role: str, headers: dict[str, str]) -> None:
+    def __init__(self, world: World, path: str, role: str, headers: dict[str, str], more: dict[str, Any]) -> None:
         client = world.client(role)
         sent = {
             "host": "intranet.test",
@@ -33,7 +34,7 @@ class Stream:
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
             "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
             "headers": [(name.lower().encode(), value.encode()) for name, value in {**sent, **headers}.items()],
-            "client": ("127.0.0.1", 1), "server": ("intranet.test", 80),
+            "client": ("127.0.0.1", 1), "server": ("intranet.test", 80), **more,
         }  # fmt: skip
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.gone = asyncio.Event()
@@ -86,9 +87,11 @@ async def world(tmp_path: Any) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def following(world: World, path: str, role: str = "read", **headers: str) -> AsyncIterator[Stream]:
+async def following(
+    world: World, path: str, role: str = "read", *, keep: Keep | None = None, **headers: str
+) -> AsyncIterator[Stream]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    stream = await Stream(world, path, role, named).begun()
+    stream = await Stream(world, path, role, named, {} if keep is None else {"brique.keep": keep}).begun()
     try:
         yield stream
     finally:
@@ -266,3 +269,13 @@ async def test_the_description_says_what_can_be_followed(world: World) -> None:
         assert "text/event-stream" in described["responses"]["200"]["content"]
         assert {"Prefer", "Last-Event-ID"} <= {parameter.get("name") for parameter in described["parameters"]}
     assert "text/event-stream" not in paths["/api/tables/purchase.{format}"]["get"]["responses"]["200"]["content"]
+
+
+@pytest.mark.parametrize(("headers", "stands"), [({}, True), ({"prefer": "wait=1"}, False)])
+async def test_an_answer_that_was_waited_for_is_not_given_again_below(
+    world: World, headers: dict[str, str], stands: bool
+) -> None:
+    keep = Keep({}, b"", b"")
+    async with following(world, ROW, keep=keep, accept="application/json", **headers) as stream:
+        assert stream.status == 200
+    assert (keep.standing is not None) is stands

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,11 +27,12 @@ from brique import api
 from brique.api.parts import Parts
 from brique.app.engine import Engine
 from brique.app.intranet import Intranet
+from brique.app.watching import plain_user
 from brique.backends import open_backend
 from brique.channel import Direct
 from brique.commands import Desk, Replay, Report, Waiting, report_to_payload
 from brique.http import Accounts, Limits, Render, Site, application, plain_render
-from brique.live import Live, LiveLimits
+from brique.live import Live, LiveLimits, Watches
 from brique.schema import Kind, TableSpec, infer
 from brique.settings import Settings
 from brique.store import Reader, StageWriter, Store, WriteDb
@@ -184,10 +186,11 @@ class World:
         self._tokens: dict[str, str] = {}
         self._ids = itertools.count(1)
         self._replaying = threading.Lock()
+        self._makers = ThreadPoolExecutor(1)
         self._start()
         if load:
             self.refresh()
-        self.live = Live(self.readers.mine, LiveLimits(poll_seconds=0.02))
+        self.live: Live
         self.parts = self._parts()
         self.accounts = Accounts(folder / "accounts.db", clock=self.clock, hasher=QUICK)
         self.app = self._application(render)
@@ -212,9 +215,17 @@ class World:
         self._is_live = is_live
         self.parts.desk.wait_ms = 10_000 if is_live else self.settings.settle_wait_ms
 
-    def _broadcast(self, topic: str, _payload: dict[str, Any]) -> None:
-        if topic == "commands" and self._is_live:
+    def _broadcast(self, topic: str, payload: dict[str, Any]) -> None:
+        if topic == "views":
+            self.live.news(payload["news"])
+        elif topic == "wanted":
+            make = self.parts.views.make_ready
+            self.live.wanted(payload["views"], lambda watched: self._beside(lambda: make(watched)))
+        elif topic == "commands" and self._is_live:
             threading.Thread(target=self.replay, daemon=True).start()
+
+    def _beside(self, act: Callable[[], Any]) -> None:
+        self._makers.submit(act)
 
     def _parts(self) -> Parts:
         classes = self.declared.classes
@@ -224,7 +235,17 @@ class World:
                 reader, self.specs, command_id=command_id, classes=classes, now=self.clock.now, timezone=UTC, user=user
             )
 
-        views = Views(self.declared.views, self.specs, self.readers.mine, clock=self.clock, classes=classes)
+        views = Views(
+            self.declared.views,
+            self.specs,
+            self.readers.mine,
+            clock=self.clock,
+            classes=classes,
+            offer=lambda offer: self._beside(lambda: self.channel.call("offer", offer.payload(), 10)),
+        )
+        watches = Watches(self.channel.acall, plain_user)
+        quick = LiveLimits(poll_seconds=0.02)
+        self.live = Live(self.readers.mine, quick, watches=watches, last_mark=views.last_mark)
         desk = Desk(
             caller=self.channel,
             borrow=self.readers.borrow,
@@ -321,6 +342,7 @@ class World:
         )
 
     def close(self) -> None:
+        self._makers.shutdown(cancel_futures=True)
         self.readers.close()
         self.reader.close()
         self.backend.close()
