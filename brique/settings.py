@@ -94,10 +94,10 @@ class Settings:
     body_bytes_max: int = _row(64 * MIB, "bytes", "Largest request body, files included.", live=True, low=KIB)
     request_seconds_max: float = _row(30.0, "s", "Longest time for a page, but for downloads.", low=0.5, high=3600)
     ready_bytes_max: int = _row(64 * MIB, "bytes", "Answers kept ready in each web process; 0: none.", low=0)
+    developer_panel: int = _row(0, "0 or 1", "1: administrators see below each page how it came about.", low=0, high=1)
+    views_twice: int = _row(0, "0 or 1", "1: each view is run twice, compared and watched closely.", low=0, high=1)
     page_rows: int = _row(25, "rows", "Rows on a list page.", live=True, low=1)
-    page_rows_max: int = _row(
-        200, "rows", "Most rows on a list page or in an API answer.", live=True, low=1, high=10_000
-    )
+    page_rows_max: int = _row(200, "rows", "Most rows on a page or in an API answer.", live=True, low=1, high=10_000)
     export_rows_max: int = _row(0, "rows", "Most rows in an export; 0: no limit.", live=True, low=0)
     cell_bytes_max: int = _row(4 * MIB, "bytes", "Largest single value.", live=True, low=64)
     live_connections_max: int = _row(

@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "refresh": {"schema", "store", "backends"},
     "publish": {"schema", "store", "views", "backends"},
     "views": {"schema", "store"},
+    "check": {"schema", "store", "views"},
     "live": {"views"},
     "exports": {"schema", "formats", "views"},
     "pages": {"schema", "http", "views", "commands", "exports", "live"},
@@ -30,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "demo": {"schema"},
     "app": {
         "schema", "formats", "http", "spool", "backends", "store", "commands", "refresh", "views", "live",
-        "exports", "pages", "api", "publish",
+        "exports", "pages", "api", "publish", "check",
     },
     "cli": {"app", "formats", "supervise", "deploy", "demo"},
     "brique": {"app", "schema", "backends", "store", "views"},

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from brique.app.checking import Checked, check_views, report_json, report_lines
     from brique.app.doors import accounts_of, check_spool_of, declared_of, setup_link, written
     from brique.app.inline import Inline
     from brique.app.intranet import Declared, Intranet
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from brique.app.why import Behind, Cause, Known, OfTable, why_at
 
 _HOMES = {
+    "checking": ("Checked", "check_views", "report_json", "report_lines"),
     "doors": ("accounts_of", "check_spool_of", "declared_of", "setup_link", "written"),
     "inline": ("Inline",),
     "intranet": ("Declared", "Intranet"),
@@ -41,6 +43,7 @@ __all__ = [
     "Asked",
     "Behind",
     "Cause",
+    "Checked",
     "Declared",
     "Done",
     "Inline",
@@ -55,10 +58,13 @@ __all__ = [
     "accounts_of",
     "check_run",
     "check_spool_of",
+    "check_views",
     "declared_of",
     "prepare_folder",
     "prepare_own",
     "read_run",
+    "report_json",
+    "report_lines",
     "run_backend",
     "run_engine",
     "run_place",

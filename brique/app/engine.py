@@ -76,7 +76,13 @@ class Engine:
         self.store = Store(
             folder / "store.db", declared.specs, clock=clock, change_log_rows_max=settings.change_log_rows_max
         )
-        maker = Maker(declared.specs, clock=clock, classes=declared.classes, timezone=declared.timezone)
+        maker = Maker(
+            declared.specs,
+            clock=clock,
+            classes=declared.classes,
+            timezone=declared.timezone,
+            twice=bool(settings.views_twice),
+        )
         self.keeper = Keeper(declared.kept_views, self.store, maker=maker)
         self.publishing = Publishing(declared, self.store, self.keeper, clock)
         self.ledger = Ledger(self.spool, self.store, clock)

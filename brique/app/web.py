@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from brique import api, pages
+from brique.app.developing import WatchedViews, fault_file
 from brique.app.intranet import Declared
 from brique.app.observed import Observed
 from brique.app.roles import ENGINE_SOCKET, engine_limits, open_accounts
@@ -60,6 +62,7 @@ class Readers:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._owners: list[tuple[threading.Thread, Reader]] = []
+        self._on_statement = pages.note_statement if settings.developer_panel else None
 
     def mine(self) -> Reader:
         """The reader of the calling thread."""
@@ -67,6 +70,7 @@ class Readers:
         if reader is None:
             with self._lock:
                 reader = self._left_behind() or Reader(self._path, self._declared.specs)
+                reader.on_statement = self._on_statement
                 self._owners.append((threading.current_thread(), reader))
             self._local.reader = reader
         return reader
@@ -148,8 +152,8 @@ class Web:
         self.asgi = self._application(listen)
 
     def shelf(self) -> Shelf | None:
-        """Where this process keeps answers ready; None when the settings give them no room."""
-        if not self.settings.ready_bytes_max:
+        """Where this process keeps answers ready; None when the settings give them no room, or each page its panel."""
+        if not self.settings.ready_bytes_max or self.settings.developer_panel:
             return None
         return Shelf(
             data_version=lambda: self.readers.mine().commit_mark(),
@@ -161,7 +165,7 @@ class Web:
 
     def _views(self) -> Views:
         declared = self.declared
-        return Views(
+        return (WatchedViews if self.settings.developer_panel else Views)(
             declared.views,
             declared.specs,
             self.readers.mine,
@@ -169,6 +173,7 @@ class Web:
             classes=declared.classes,
             offer=self.offers,
             timezone=declared.timezone,
+            twice=bool(self.settings.views_twice),
         )
 
     def _parts(self, caller: AsyncCaller, demo: DemoPanel | None) -> Parts:
@@ -231,6 +236,10 @@ class Web:
         routes.include(parts.assets.routes())
         routes.include(api.routes(parts, render))
         routes.include(pages.routes(parts))
+        within = []
+        if self.settings.developer_panel:
+            routes = pages.watching(routes)
+            within = [Middleware(pages.Panel, parts=parts, fault_file=fault_file(self.settings.data))]
         return application(
             routes,
             accounts=self.accounts,
@@ -241,6 +250,7 @@ class Web:
             on_error=None if self.observed is None else self._capture,
             on_exchange=None if self.observed is None else self.observed.exchange,
             lifespan=self._lifespan,
+            within=within,
         )
 
     def _capture(self, error: BaseException, request: Any) -> None:

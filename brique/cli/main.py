@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from brique.cli import backup, ctl, demo, new, outbox, publish, settings, spool, up, users, why
+from brique.cli import backup, check, ctl, demo, new, outbox, publish, settings, spool, up, users, why
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 
@@ -28,6 +28,7 @@ for command in (
     users.users,
     settings.settings,
     why.why,
+    check.check,
     ctl.ctl,
     backup.backup,
     backup.verify,

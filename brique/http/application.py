@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -58,11 +58,13 @@ def application(
     on_exchange: Callable[[Exchange], None] | None = None,
     hsts_seconds: int = 0,
     lifespan: Lifespan[Any] | None = None,
+    within: Sequence[Middleware] = (),
 ) -> Starlette:
     """The ASGI application for `routes`.
 
     Outside in: headers, id and log; compression; faults into answers; host; time; size; who is calling; the table.
-    What raises in any of the inner parts is answered by `Problems` and still gets its headers.
+    `within` stands between the last two. What raises in any of the inner parts is answered by `Problems` and still
+    gets its headers.
     """
     limits = limits or Limits()
 
@@ -77,6 +79,7 @@ def application(
         Middleware(TimeLimit, limits=limits),
         Middleware(BodyLimit, bytes_max=bytes_max),
         Middleware(Gate, accounts=accounts, site=site, is_public=routes.is_public, languages=languages),
+        *within,
     ]
     return _Application(routes=[Table(routes, limits)], middleware=middleware, lifespan=lifespan)
 

@@ -79,7 +79,8 @@ class Security:
             return
         started = time.perf_counter()
         request_id = secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"], state["began"] = request_id, started
         extra = [*HEADERS, (b"x-request-id", request_id.encode())]
         if self.hsts and self.site.is_secure(scope):
             extra.append(self.hsts)

@@ -6,10 +6,23 @@ from starlette.responses import Response
 from brique.http import Render, Routes
 from brique.pages import boards, follow, home, lists, lookup, outbox, rows, status, writes
 from brique.pages.assets import contents as asset_files
+from brique.pages.panel import Panel, note_statement, note_view, watching
 from brique.pages.parts import DemoPanel, Parts, StatusFacts
 from brique.pages.render import renderer
 
-__all__ = ["DemoPanel", "Parts", "Render", "StatusFacts", "asset_files", "renderer", "routes"]
+__all__ = [
+    "DemoPanel",
+    "Panel",
+    "Parts",
+    "Render",
+    "StatusFacts",
+    "asset_files",
+    "note_statement",
+    "note_view",
+    "renderer",
+    "routes",
+    "watching",
+]
 
 
 def routes(parts: Parts) -> Routes:

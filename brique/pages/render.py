@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from brique.http import Render, language_of, wants_events
+from brique.observe import tracing
 from brique.pages.follow import following
 from brique.pages.frame import Frame, take_flash
 from brique.pages.parts import Parts
@@ -33,6 +34,10 @@ def page(
 def html(parts: Parts, request: Request, template: str, context: Mapping[str, Any]) -> str:
     """`template` filled with `context`, in the reader's language."""
     env = environment_of(language_of(request, parts.languages), parts.timezone.key)
+    trace = tracing()
+    if trace is not None:
+        with trace.phase("render"):
+            return env.get_template(template).render(context)
     return env.get_template(template).render(context)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import apsw
@@ -27,6 +28,38 @@ def _prepare(connection: apsw.Connection, cache_kib: int) -> None:
         f"PRAGMA mmap_size={_MMAP_BYTES}; PRAGMA cache_size=-{cache_kib}; PRAGMA temp_store=FILE; "
         "PRAGMA trusted_schema=OFF"
     )
+
+
+def tell_statements(connection: apsw.Connection, tell: Callable[[str, float], None]) -> None:
+    """Tell each statement of `connection` when it ends, with the seconds since it began: SQLite's own clock ticks in
+    thousandths of them."""
+    began: dict[int, float] = {}
+
+    def note(event: dict[str, Any]) -> None:
+        if event["code"] == apsw.SQLITE_TRACE_STMT:
+            began[event["id"]] = perf_counter()
+        else:
+            tell(event["sql"], perf_counter() - began.pop(event["id"], perf_counter()))
+
+    connection.trace_v2(apsw.SQLITE_TRACE_STMT | apsw.SQLITE_TRACE_PROFILE, note)
+
+
+def plan(connection: apsw.Connection, sql: str) -> list[str]:
+    """How SQLite would go about `sql`, a line for each step."""
+    from apsw import ext  # takes long to load, and only who develops asks
+
+    found = ext.query_info(connection, sql, explain_query_plan=True).query_plan
+    lines: list[str] = []
+
+    def add(step: Any, depth: int) -> None:
+        if step.detail != "QUERY PLAN":
+            lines.append("  " * depth + step.detail)
+        for sub in step.sub or ():
+            add(sub, depth + (step.detail != "QUERY PLAN"))
+
+    if found is not None:
+        add(found, 0)
+    return lines
 
 
 def first(connection: apsw.Connection, query: str, bound: Sequence[Any] = ()) -> Any:

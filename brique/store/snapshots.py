@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -59,6 +59,8 @@ class Snapshots:
         self._layouts: dict[tuple[str, int], Rows] = {}
         self._samples: dict[tuple[str, int], Sample | None] = {}
         self._stream_id = ""
+        self.on_statement: Callable[[str, float], None] | None = None
+        """Is told each statement with its seconds, from the next opening on: for who develops."""
 
     @classmethod
     def over(cls, connection: apsw.Connection, specs: Mapping[str, TableSpec]) -> Self:
@@ -110,12 +112,18 @@ class Snapshots:
                 self.close()
             if self._connection is None:
                 self._connection = connections.reader(self.path)
+                if self.on_statement is not None:
+                    connections.tell_statements(self._connection, self.on_statement)
                 self._inode = (status.st_dev, status.st_ino)
                 self._connection.execute("SELECT 1 FROM meta").fetchone()
         except (FileNotFoundError, apsw.CantOpenError, apsw.SQLError) as fault:
             self.close()
             raise EngineAway("The store is not there yet.", try_this="Start the engine: brique up.") from fault
         return self._connection
+
+    def plan(self, sql: str) -> list[str]:
+        """How SQLite goes about a statement, a line for each step."""
+        return connections.plan(self._opened(), sql)
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""

@@ -33,13 +33,17 @@ from brique.store import (
     topics_since,
 )
 from brique.store import Reader as Copy
-from brique.views.encode import etag_of
+from brique.views.chance import closely
+from brique.views.differ import difference
+from brique.views.encode import body_of, etag_of
 from brique.views.explain import Cause, Known, Why, cause_of, why
+from brique.views.guard import watched as guarded
 from brique.views.keeper import Keeper, kept_name
 from brique.views.making import ANSWERS, Maker, user_key
 from brique.views.offer import Offer, offer_from
 from brique.views.published import Each, Made, Published, Ready, published_of
 from brique.views.reading import Representation, ViewFailed, Views
+from brique.views.recorder import Recording
 from brique.views.tiles import Chart, Figure, ShortList, Tile
 from brique.views.topic import DOUBT, Watched
 from brique.views.view import Parameter, View, view_of
@@ -81,6 +85,7 @@ __all__ = [
     "Pulse",
     "Ready",
     "Record",
+    "Recording",
     "Representation",
     "Rows",
     "ShortList",
@@ -94,8 +99,12 @@ __all__ = [
     "Watched",
     "Why",
     "bearings",
+    "body_of",
     "cause_of",
+    "closely",
+    "difference",
     "etag_of",
+    "guarded",
     "kept_name",
     "label_of",
     "offer_from",

@@ -96,10 +96,13 @@ class Views:
         release: str = "",
         body_bytes_max: int = BODY_BYTES_MAX,
         wait_seconds_max: float = WAIT_SECONDS_MAX,
+        twice: bool = False,
     ) -> None:
         self.by_name: dict[str, View] = dict(views)
         self._names = {view.name: kept_name(view, specs, release) for view in self.by_name.values()}
-        self._maker = Maker(specs, clock=clock, classes=classes, timezone=timezone, body_bytes_max=body_bytes_max)
+        self._maker = Maker(
+            specs, clock=clock, classes=classes, timezone=timezone, body_bytes_max=body_bytes_max, twice=twice
+        )
         self._reader = reader
         self._clock = clock
         self._offer = offer

@@ -64,6 +64,12 @@ class Recording:
         """Tables of which all rows were read."""
         return sorted({r.question.table for r in self._reads if r.question.key is None and not r.question.conditions})
 
+    def less_than(self, other: Recording) -> list[str]:
+        """Tables of which `other` asked something that this did not."""
+        mine = {(read.question, frozenset(read.mask)) for read in self._reads}
+        theirs = {(read.question, frozenset(read.mask)) for read in other._reads}
+        return sorted({question.table for question, _ in theirs - mine})
+
     @property
     def tables(self) -> list[str]:
         """Tables of which anything was read."""

@@ -150,6 +150,21 @@ def test_a_view_with_a_state_of_its_own_is_told_where_it_differs(make: Make) -> 
         twice(world, view_of("/c", counting, CLASSES)).get("counting")
 
 
+def test_a_view_that_keeps_answers_of_its_own_is_told(make: Make) -> None:
+    known: dict[int, Any] = {}
+
+    def cached(db: Db) -> Any:
+        if not known:
+            known[0] = db[Customer].count()
+        return known[0]
+
+    world = make(cached)
+    assert world.views.get("cached").body == b"0", "without looking twice nobody knows"
+    known.clear()
+    with pytest.raises(BadConfiguration, match="asked less of customers the second time"):
+        twice(world, view_of("/c", cached, CLASSES)).get("cached")
+
+
 def test_the_clock_stands_still_between_two_runs(make: Make) -> None:
     class Racing(TestClock):
         def now(self) -> datetime:

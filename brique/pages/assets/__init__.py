@@ -16,6 +16,7 @@ from markupsafe import Markup
 _PARTS = {
     "brique.css": ("brique.css",),
     "brique.js": ("vendor/htmx-4.0.1.min.js", "brique.js"),
+    "panel.css": ("panel.css",),
     "hx-sse.js": ("vendor/hx-sse-4.0.1.min.js",),
 }
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from brique.check import Asked, SetClock, Truth, answer_from_nothing
 from brique.clock import stamp
 from brique.errors import BriqueError
 from brique.schema import Change, Command, Row, State, TableSpec
 from brique.store import Reader, StageWriter, Store
 from brique.store.db import cells
-from brique.views import Db, Keeper, Maker, Offer, View, ViewFailed, Views, letting_go
-from brique.views.encode import body_of
+from brique.views import Keeper, Maker, Offer, View, ViewFailed, Views, letting_go
 from tests.views.properties.programs import Failing, random_view
 from tests.views.properties.tables import KEYS, key_value, random_row, random_specs, random_value
 
@@ -30,45 +29,6 @@ STEPS = 20
 
 class Violation(AssertionError):
     """A kept answer differs from what the view makes of the data from nothing."""
-
-
-class SetClock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self, moment: datetime) -> None:
-        self.moment, self.seconds = moment, 0.0
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One representation as somebody asked for it."""
-
-    view: str
-    arguments: tuple[tuple[str, Any], ...]
-    user: str
-
-
-@dataclass
-class Truth:
-    """What a view that may be behind would have said, and until when it would."""
-
-    said: list[tuple[datetime | None, object]] = field(default_factory=list)
-
-    def note(self, now: datetime, answer: object) -> None:
-        if self.said and self.said[-1][1] == answer:
-            return
-        if self.said:
-            self.said[-1] = (now, self.said[-1][1])
-        self.said.append((None, answer))
-
-    def allows(self, answer: object, since: datetime) -> bool:
-        return any(said == answer for end, said in self.said if end is None or end >= since)
 
 
 class Life:
@@ -361,15 +321,6 @@ class Life:
         raise Violation(f"seed {self.seed} step {self.step}: {asked}: {found!r} {how}, {expected!r} is right")
 
     def from_nothing(self, asked: Asked) -> object:
-        view = self.views[asked.view]
-        with self.readers[1].snapshot() as reader:
-            db = Db(reader, self.specs, now=self.clock.now, timezone=self.zone, user=asked.user)
-            try:
-                result = view.run(db, view.arguments(dict(asked.arguments)))
-                return body_of(result, dashboard=False, what="a view", bytes_max=10**6)
-            except BriqueError as fault:
-                return str(fault)
-            except Failing:
-                return "failed"
-            finally:
-                db.close()
+        return answer_from_nothing(
+            self.views[asked.view], asked, self.readers[1], self.specs, self.clock.now(), self.zone, mistakes=(Failing,)
+        )

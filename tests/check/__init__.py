@@ -1,0 +1,1 @@
+"""`brique check`: what it finds, and that it can fail."""
