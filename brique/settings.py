@@ -96,6 +96,7 @@ class Settings:
     ready_bytes_max: int = _row(64 * MIB, "bytes", "Answers kept ready in each web process; 0: none.", low=0)
     developer_panel: int = _row(0, "0 or 1", "1: administrators see below each page how it came about.", low=0, high=1)
     views_twice: int = _row(0, "0 or 1", "1: each view is run twice, compared and watched closely.", low=0, high=1)
+    kept_bytes_max: int = _row(512 * MIB, "bytes", "Of what views make, so much is kept, the last used.", low=MIB)
     page_rows: int = _row(25, "rows", "Rows on a list page.", live=True, low=1)
     page_rows_max: int = _row(200, "rows", "Most rows on a page or in an API answer.", live=True, low=1, high=10_000)
     export_rows_max: int = _row(0, "rows", "Most rows in an export; 0: no limit.", live=True, low=0)
@@ -104,7 +105,7 @@ class Settings:
         10_000, "connections", "Open pages that each web process keeps up to date at once.", low=0, high=1_000_000
     )
     live_session_connections_max: int = _row(
-        100, "connections", "The same, of one sign-in or API token.", low=1, high=1_000_000
+        100, "connections", "The same, of one sign-in or token.", low=1, high=10**6
     )
     live_heartbeat_seconds: float = _row(
         15.0, "s", "A stream of events without news shows so often that it is alive.", low=0.1, high=3600

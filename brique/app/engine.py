@@ -83,7 +83,7 @@ class Engine:
             timezone=declared.timezone,
             twice=bool(settings.views_twice),
         )
-        self.keeper = Keeper(declared.kept_views, self.store, maker=maker)
+        self.keeper = Keeper(declared.kept_views, self.store, maker=maker, bytes_max=settings.kept_bytes_max)
         self.publishing = Publishing(declared, self.store, self.keeper, clock)
         self.ledger = Ledger(self.spool, self.store, clock)
         self.writer = Writer(
@@ -144,6 +144,7 @@ class Engine:
             try:
                 await self._forget()
                 await self._compact()
+                await asyncio.wrap_future(self.writer.run(self._tidy))
             except (Busy, NoRoom) as fault:
                 log.info("housekeeping waits: %s", fault.message)
 
@@ -154,6 +155,11 @@ class Engine:
             forgotten += count
         if forgotten:
             log.info("%d commands settled before %s were forgotten", forgotten, before)
+
+    def _tidy(self) -> None:
+        """What the clock has ended a day ago is not kept for who may ask again."""
+        with self.store.transaction() as tx:
+            self.keeper.tidy(tx, self.clock.now())
 
     async def _compact(self) -> None:
         """Write anew one segment of the spool that holds little but what is forgotten; the reading and writing of it

@@ -10,7 +10,7 @@ import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -48,7 +48,7 @@ from brique.observe import read_samples
 from brique.pages import DemoPanel, Parts, StatusFacts
 from brique.settings import Settings
 from brique.store import Reader, WriteDb
-from brique.views import Offer, Views, Watched
+from brique.views import Claims, Offer, Views, Watched
 
 _MAKERS = 2
 """So many threads make what is watched and takes long; requests have their own."""
@@ -100,19 +100,19 @@ class Offers:
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[Future[None]] = set()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def __call__(self, offer: Offer) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._send, offer)
-
-    def _send(self, offer: Offer) -> None:
-        task = asyncio.ensure_future(self._hand_over(offer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def __call__(self, offer: Offer) -> Future[None] | None:
+        """Hand it over; done when the engine has answered."""
+        if self._loop is None or self._loop.is_closed():
+            return None
+        future = asyncio.run_coroutine_threadsafe(self._hand_over(offer), self._loop)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
 
     async def _hand_over(self, offer: Offer) -> None:
         with contextlib.suppress(BriqueError):
@@ -139,6 +139,7 @@ class Web:
         self.observed = observed
         self.readers = Readers(declared, settings)
         self.offers = Offers(caller)
+        self.claims = Claims(settings.data / "views.lock")
         self.letters = self._letters()
         self.views = self._views()
         self.live = Live(
@@ -172,6 +173,7 @@ class Web:
             clock=self.clock,
             classes=declared.classes,
             offer=self.offers,
+            claims=self.claims,
             timezone=declared.timezone,
             twice=bool(self.settings.views_twice),
         )
@@ -263,6 +265,7 @@ class Web:
         yield
         self.live.close()
         self._makers.shutdown(cancel_futures=True)
+        self.claims.close()
         self.readers.close()
 
     def wake(self, topic: str, payload: dict[str, Any]) -> None:

@@ -392,6 +392,12 @@ class Representations:
             self._run("DELETE FROM cell_total WHERE id IN (SELECT id FROM cell WHERE table_name = ?)", (table,))
             self._run("DELETE FROM cell WHERE table_name = ?", (table,))
 
+    def drop_cells_of(self, cells: Sequence[_Value]) -> None:
+        """Forget these."""
+        own = [(cell,) for cell in cells]
+        self._connection.executemany("DELETE FROM cell_total WHERE id = ?", own)
+        self._connection.executemany("DELETE FROM cell WHERE id = ?", own)
+
     def hold_until(self, name: str, arguments: str, until: str, cause: int = NEVER) -> None:
         """Count one as absent from the UTC stamp `until` on, because of the change numbered `cause`."""
         self._run(

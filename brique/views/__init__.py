@@ -34,6 +34,7 @@ from brique.store import (
 )
 from brique.store import Reader as Copy
 from brique.views.chance import closely
+from brique.views.claims import Claims
 from brique.views.differ import difference
 from brique.views.encode import body_of, etag_of
 from brique.views.explain import Cause, Known, Why, cause_of, why
@@ -61,6 +62,7 @@ __all__ = [
     "Cause",
     "ChangesForgotten",
     "Chart",
+    "Claims",
     "Classes",
     "Copy",
     "Db",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -49,12 +50,20 @@ class Cells:
 
     def take(self, kept: Representations, spec: CellSpec, totals: Iterable[Total]) -> None:
         """Keep what a view has counted, which nothing has changed since."""
-        if spec.id in self._known or len(self._known) >= CELLS_MAX or spec.table not in self._specs:
+        if spec.id in self._known or spec.table not in self._specs:
             return
+        if len(self._known) >= CELLS_MAX:
+            self._make_room(kept)
         kept.put_cell(spec.id, spec.table, msgspec.msgpack.encode(spec))
         for total in totals:
             kept.put_total(spec.id, total.part, total.rows, total.numbers, int(total.total))
         self._add(spec)
+
+    def _make_room(self, kept: Representations) -> None:
+        """Forget a tenth: what needs one counts again, and it is kept anew."""
+        some = list(islice(self._known, max(1, CELLS_MAX // 10)))
+        kept.drop_cells_of(some)
+        self.load(kept)
 
     def forget(self, kept: Representations, tables: Collection[str]) -> None:
         """These tables may hold anything now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -28,6 +29,7 @@ from brique.errors import (
 from brique.schema import TableSpec
 from brique.store import Classes, Reader, Sign
 from brique.store import Representation as Kept
+from brique.views.claims import Claims
 from brique.views.keeper import kept_name, watched_of
 from brique.views.making import ANSWERS, BODY_BYTES_MAX, Maker, user_key
 from brique.views.offer import Offer, identity
@@ -37,6 +39,7 @@ from brique.views.view import View, key_of
 
 log = logging.getLogger("brique.views")
 WAIT_SECONDS_MAX = 30.0
+_LOOK_SECONDS, _LOOK_SECONDS_MAX = 0.002, 0.02
 _FAILURE_SECONDS = 2.0
 _FAILURES_MAX = 1000
 _USED_MAX = 1000
@@ -70,6 +73,10 @@ class Representation:
         return mark_of(self.etag, good=not self.stale_error)
 
 
+_Flight = Future[tuple[Representation, str]]
+"""What is being made, and for whom."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Failure:
     position: int
@@ -80,7 +87,8 @@ class _Failure:
 class Views:
     """The views of an intranet, as a web process serves them. Thread safe.
 
-    `reader` gives the calling thread's own Reader; `offer` hands what was made to the engine and returns at once.
+    `reader` gives the calling thread's own Reader; `offer` hands what was made to the engine and returns at once, with
+    a future when it is not done by then. `claims` see to it that of all processes one makes it.
     """
 
     def __init__(
@@ -91,7 +99,8 @@ class Views:
         *,
         clock: Clock,
         classes: Classes | None = None,
-        offer: Callable[[Offer], None] | None = None,
+        offer: Callable[[Offer], Future[Any] | None] | None = None,
+        claims: Claims | None = None,
         timezone: tzinfo = UTC,
         release: str = "",
         body_bytes_max: int = BODY_BYTES_MAX,
@@ -105,10 +114,13 @@ class Views:
         )
         self._reader = reader
         self._clock = clock
-        self._offer = offer
+        self._offer, self._claims = offer, claims
+        self._here = threading.local()
         self._wait_seconds = wait_seconds_max
         self._lock = threading.Lock()
-        self._flights: dict[tuple[str, str], Future[Representation]] = {}
+        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._personal: set[str] = set()
+        """Views that were seen to ask who asks."""
         self._failures: OrderedDict[tuple[str, str], _Failure] = OrderedDict()
         self._used: dict[tuple[str, str], None] = {}
         self._warned: set[str] = set()
@@ -195,46 +207,100 @@ class Views:
     # making
 
     def _made(self, view: View, key: str, mine: str, user: Any, seen: int) -> Representation:
-        """Make it, or take what another thread is making."""
-        flight = (view.name, mine)
+        """Make it, or take what another thread is making. What is not known to differ between users is made once."""
+        refused: _Flight | None = None
         while True:
+            flight = (view.name, mine if view.name in self._personal else key)
             with self._lock:
                 running = self._flights.get(flight)
-                if running is None:
-                    future: Future[Representation] = Future()
+                if running is None or running is refused:
+                    future: _Flight = Future()
                     self._flights[flight] = future
                     break
-            try:
-                made = running.result(self._wait_seconds)
-            except FutureTimeout:
-                raise Busy(f"{view.label} takes too long; try again later.", view=view.name) from None
-            except Exception as fault:
-                if getattr(fault, "position", -1) >= seen or self._failed_at(flight, seen):
-                    raise
-                continue
-            if made.position >= seen:
-                return made
+            found = self._taken(running, view, flight, mine, seen)
+            if found is not None:
+                return found
+            refused = running
+        self._here.handed = None
         try:
-            result = self._make(view, key, mine, user, seen)
+            result = self._claimed(view, key, mine, user, seen, flight)
         except BaseException as fault:
-            self._land(flight)
+            self._land(flight, future)
             future.set_exception(fault)
             raise
-        self._land(flight)
-        future.set_result(result)
+        future.set_result((result, mine))
+        handed: Future[Any] | None = self._here.handed
+        if handed is None:
+            self._land(flight, future)
+        else:  # until the engine has it, who comes late finds it here
+            handed.add_done_callback(lambda _: self._land(flight, future))
         return result
 
-    def _land(self, flight: tuple[str, str]) -> None:
+    def _taken(
+        self,
+        running: _Flight,
+        view: View,
+        flight: tuple[str, str],
+        mine: str,
+        seen: int,
+    ) -> Representation | None:
+        """What another thread makes; None when it was made before what was seen, or for somebody else."""
+        try:
+            made, whose = running.result(self._wait_seconds)
+        except FutureTimeout:
+            raise Busy(f"{view.label} takes too long; try again later.", view=view.name) from None
+        except Exception:
+            if self._is_ours(view, flight, mine) and self._failed_at(flight, seen):
+                raise
+            return None
+        is_ours = not made.personal or whose == mine
+        return made if is_ours and made.position >= seen else None
+
+    def _is_ours(self, view: View, flight: tuple[str, str], mine: str) -> bool:
+        """Whether what came of a flight concerns this user: it is his own, or nobody's in particular."""
+        return flight[1] == mine or view.name not in self._personal
+
+    def _claimed(
+        self, view: View, key: str, mine: str, user: Any, seen: int, flight: tuple[str, str]
+    ) -> Representation:
+        """Make it, unless another process does: then wait for that."""
+        if self._claims is None:
+            return self._make(view, key, mine, user, seen, flight)
+        claims, name = self._claims, f"{self._names[view.name]}\n{flight[1]}"
+        until, pause = time.monotonic() + self._wait_seconds, _LOOK_SECONDS
+        while not claims.take(name):
+            if time.monotonic() > until:
+                raise Busy(f"{view.label} takes too long; try again later.", view=view.name)
+            time.sleep(pause)
+            pause = min(2 * pause, _LOOK_SECONDS_MAX)
+            with self._reader().snapshot() as reader:
+                found = self._find(reader, view, (key, mine))
+            if found is not None:
+                return found
+        try:
+            return self._make(view, key, mine, user, seen, flight)
+        finally:
+            handed: Future[Any] | None = self._here.handed
+            if handed is None:
+                claims.release(name)
+            else:  # once the engine has it, the others find it
+                handed.add_done_callback(lambda _: claims.release(name))
+
+    def _hand_over(self, offer: Offer) -> None:
+        if self._offer is not None:
+            self._here.handed = self._offer(offer)
+
+    def _land(self, flight: tuple[str, str], future: _Flight) -> None:
         with self._lock:
-            del self._flights[flight]
+            if self._flights.get(flight) is future:
+                del self._flights[flight]
 
     def _failed_at(self, flight: tuple[str, str], seen: int) -> bool:
         failure = self._failures.get(flight)
         return failure is not None and failure.position >= seen
 
-    def _make(self, view: View, key: str, mine: str, user: Any, seen: int) -> Representation:
+    def _make(self, view: View, key: str, mine: str, user: Any, seen: int, flight: tuple[str, str]) -> Representation:
         """Run the view on a snapshot, hand what it made to the engine, and give it."""
-        flight = (view.name, mine)
         failure = self._failures.get(flight)
         recent = failure is not None and self._clock.monotonic() - failure.monotonic < _FAILURE_SECONDS
         if failure is not None and failure.position >= seen and recent:
@@ -246,14 +312,22 @@ class Views:
                 position = reader.seq()
                 body = self._maker.run(view, key, user, reader, recording)
         except ANSWERS:
+            self._note_personal(view, recording)
             self._say_gone(view, mine if recording.is_personal else key, position, recording)
             raise
         except Exception as fault:
-            self._note_failure(flight, position, fault)
-            log.exception("view %s failed for %s", view.name, key)
+            self._note_personal(view, recording)
+            self._note_failure((view.name, mine) if recording.is_personal else flight, position, fault)
+            log.exception("view %s failed for %s", view.name, key, extra={"request": f"view {view.name} {key}"})
             return self._last_good(view, key, mine, fault, (position, recording))
         self._failures.pop(flight, None)
+        self._note_personal(view, recording)
         return self._keep(view, key, user, body, position, recording)
+
+    def _note_personal(self, view: View, recording: Recording) -> None:
+        """Remember that what it makes, or says, is another for each user."""
+        if recording.is_personal:
+            self._personal.add(view.name)
 
     def _say_gone(self, view: View, arguments: str, position: int, recording: Recording) -> None:
         """Tell the engine that there is nothing, when that is where there was something."""
@@ -261,7 +335,7 @@ class Views:
         if self._offer is not None and self._reader().representations.sign(name, arguments) is not None:
             notes = self._maker.notes(recording)
             now = stamp(self._clock.now())
-            self._offer(Offer(name, arguments, b"", "", position, now, notes, gone=True))
+            self._hand_over(Offer(name, arguments, b"", "", position, now, notes, gone=True))
 
     def _keep(
         self, view: View, key: str, user: Any, body: bytes, position: int, recording: Recording
@@ -276,8 +350,7 @@ class Views:
             )
         used = self._take_used() if self._offer is not None else ()
         made = self._maker.offer(self._names[view.name], key, user, body, position, recording, used)
-        if self._offer is not None:
-            self._offer(made)
+        self._hand_over(made)
         return Representation(
             body, made.etag, position, unstamp(made.made_at), recording.until, personal=recording.is_personal
         )
@@ -309,7 +382,7 @@ class Views:
             raise ViewFailed(f"View {view.name} failed: {error}", view=view.name) from fault
         if self._offer is not None and run is not None:
             notes, now = self._maker.notes(run[1]), stamp(self._clock.now())
-            self._offer(Offer(found.name, found.arguments, b"", "", run[0], now, notes, error=error))
+            self._hand_over(Offer(found.name, found.arguments, b"", "", run[0], now, notes, error=error))
         return _shown(found, error)
 
 

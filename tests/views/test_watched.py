@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from brique.views import Db, Keeper, Maker, view_of
+from brique.store.db import cells as counting
+from brique.views import Db, Keeper, Maker, cells, view_of
 from brique.views import watched as watching
 from tests.views.world import CLASSES, SPECS, Order, World, order, world
 
@@ -89,3 +90,17 @@ def test_a_rolled_back_change_leaves_what_was_ready(shop: World) -> None:
         shop.keeper.on_changes(tx, tx.changes)
         raise KeyError
     assert kept(shop, "due", number=7) == "1.00"
+
+
+def test_totals_make_room_for_others_and_stay_right(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "CELLS_MAX", 5)
+    monkeypatch.setattr(counting, "ROWS_MIN", 1)
+    shop.write("orders", *[order(number, customer=number) for number in range(1, 13)])
+    for number in range(1, 13):
+        shop.views.get("due", {"number": number})
+    for number in range(1, 13):  # once a question had many rows, its totals are kept
+        shop.write("orders", order(20 + number, customer=number))
+        shop.views.get("due", {"number": number})
+    assert 1 < len(shop.reader.representations.cells()) <= 5
+    shop.write("orders", *[order(number, customer=number, amount=700) for number in range(1, 13)])
+    assert [json.loads(shop.views.get("due", {"number": number}).body) for number in range(1, 13)] == ["8.00"] * 12
