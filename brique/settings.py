@@ -104,9 +104,7 @@ class Settings:
     live_connections_max: int = _row(
         10_000, "connections", "Open pages that each web process keeps up to date at once.", low=0, high=1_000_000
     )
-    live_session_connections_max: int = _row(
-        100, "connections", "The same, of one sign-in or token.", low=1, high=10**6
-    )
+    live_session_connections_max: int = _row(100, "connections", "The same, of one sign-in.", low=1, high=1_000_000)
     live_heartbeat_seconds: float = _row(
         15.0, "s", "A stream of events without news shows so often that it is alive.", low=0.1, high=3600
     )
