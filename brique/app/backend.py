@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from brique.app.ahead import Ahead, Window
+from brique.app.feeding import Feeding
 from brique.app.intranet import Declared
 from brique.app.refreshing import Refreshing
 from brique.app.reporting import AtOnce, Reporting
@@ -113,6 +114,10 @@ class BackendProcess:
         self._told: dict[str, Any] = {}
         self._state = ""
         self.refreshing = self._new_refreshing(declared)
+        self.feeding = Feeding(
+            self.backend, tuple(self.specs.values()), stopped=self._stopped, told=self.refreshing.touched,
+            missed=self.refreshing.now, is_live=lambda: self._is_begun and self.breaker.health is not Health.DOWN,
+        )  # fmt: skip
 
     def _new_guard(self) -> Guard:
         return Guard(
@@ -169,6 +174,8 @@ class BackendProcess:
     def run(self) -> None:
         """Loop until `stop`."""
         self.refreshing.start()
+        if self.spec.options.get("feed"):
+            self.feeding.start()
         try:
             while not self._stopped.is_set():
                 self._wake.wait(self._pause())
@@ -177,6 +184,7 @@ class BackendProcess:
                     self._turn()
         finally:
             self._stopped.set()
+            self.feeding.join()
             self.refreshing.join()
             self.refreshing.refresher.close()
             self.guard.stop()

@@ -11,6 +11,7 @@
 | report | Report | outcomes of replay |
 | load | table, stage, rows | makes the first copy of a table from a stage file |
 | refreshed | backend, at, began, tables, changes | takes a refresh in, in one transaction |
+| rows | began, changes | takes rows in that a backend has told of |
 | backend | name, fields | what the status page shows |
 | offer | representation | bytes that a web process has computed |
 | watch | holder, begun, ended, anew | which views the followers of a web process look at, for some seconds |
@@ -321,6 +322,17 @@ class Engine:
         if path:
             Path(path).unlink(missing_ok=True)
 
+    async def _rows(self, payload: dict[str, Any]) -> dict[str, Any]:
+        def take() -> None:
+            file = Path(payload["changes"])
+            with self.store.transaction() as tx:
+                for item in read_changes(file):
+                    tx.apply_base(item.table, item.upserts, item.deletes, began=payload["began"])
+            file.unlink(missing_ok=True)
+
+        await asyncio.wrap_future(self.writer.run(take))
+        return {}
+
     async def _backend(self, payload: dict[str, Any]) -> dict[str, Any]:
         def note() -> None:
             if "rung" in payload["fields"]:
@@ -390,6 +402,7 @@ class Engine:
         "report": _report,
         "load": _load,
         "refreshed": _refreshed,
+        "rows": _rows,
         "backend": _backend,
         "offer": _offer,
         "watch": _watch,

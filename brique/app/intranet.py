@@ -75,15 +75,19 @@ class Intranet:
         *,
         refresh: str | float = "30s",
         marker: bool = False,
+        feed: bool = False,
         label: str = "",
         http: Http | None = None,
     ) -> BackendSpec:
         """Say where data lives. `refresh` is the pause between two looks at it ("30s", "5m", or seconds); `marker`
-        allows the one table `brique_cursor` there, which makes replay exactly-once; `http` describes a JSON API."""
+        allows the one table `brique_cursor` there, which makes replay exactly-once; `feed` allows triggers that tell
+        of changes as they are committed (PostgreSQL); `http` describes a JSON API."""
         if name == NATIVE:
             raise BadConfiguration(f"{name!r} is the name of brique's own tables", try_this="choose another")
         self._check_name(name)
-        options = {"http": http} if http is not None else {}
+        options: dict[str, Any] = {"feed": True} if feed else {}
+        if http is not None:
+            options["http"] = http
         made = BackendSpec(name, url, _seconds(refresh), marker, label or name, options)
         self.backends[name] = made
         return made

@@ -9,12 +9,15 @@ import logging
 import threading
 from collections.abc import Callable
 
+from brique.backends import Told
 from brique.clock import Clock
 from brique.errors import BackendAway, BackendRefused, BriqueError
 from brique.refresh import Interrupted, Refresher
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
+_TOUCHED_MAX = 2_000
+"""Above so many rows at once the tables are read instead."""
 _ENGINE_PAUSE_SECONDS = 1.0
 
 
@@ -42,6 +45,8 @@ class Refreshing:
         self._has_room = has_room
         self._next = 0.0
         self._wake = threading.Event()
+        self._touched: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"refresh-{name}")
 
     def start(self) -> None:
@@ -50,6 +55,15 @@ class Refreshing:
     def now(self) -> None:
         """Refresh as soon as the backend is live."""
         self._next = 0.0
+        self._wake.set()
+
+    def touched(self, told: Told) -> None:
+        """Bring these rows as soon as the backend is live."""
+        with self._lock:
+            if told.keys is None:
+                self._next = 0.0
+            else:
+                self._touched.setdefault(told.table, set()).update(told.keys)
         self._wake.set()
 
     def join(self) -> None:
@@ -62,8 +76,26 @@ class Refreshing:
             left = self._next - self.clock.monotonic()
             self._wake.wait(max(0.0, min(_LOOK_SECONDS, left)) if left > 0 else (0 if self._is_live() else None))
             self._wake.clear()
-            if not self._stopped.is_set() and self._is_live() and self.clock.monotonic() >= self._next:
+            if self._stopped.is_set() or not self._is_live():
+                continue
+            if self._touched:
+                self._bring()
+            if self.clock.monotonic() >= self._next:
                 self._refresh()
+
+    def _bring(self) -> None:
+        """The rows that were told of; when that fails, all are read."""
+        with self._lock:
+            touched, self._touched = self._touched, {}
+        try:
+            if self._has_room() and sum(map(len, touched.values())) <= _TOUCHED_MAX:
+                self.refresher.bring(touched)
+                return
+        except BackendAway as fault:
+            self._failed(fault)
+        except BriqueError as fault:
+            log.warning("%s: rows that have changed were not brought: %s", self.name, fault.message)
+        self._next = 0.0
 
     def _refresh(self) -> None:
         self._next = self.clock.monotonic() + self.pause_seconds

@@ -28,6 +28,7 @@ class Run(msgspec.Struct, frozen=True):
     title: str = ""
     marker: bool = False
     demo: str = ""
+    feed: bool = False
 
     def intranet(self, *, kept: bool = False) -> Intranet:
         """The intranet of this run. With `kept`, what was inferred is taken from the data folder without asking the
@@ -43,6 +44,7 @@ class Run(msgspec.Struct, frozen=True):
             title=self.title,
             refresh_seconds=settings.refresh_seconds,
             marker=self.marker,
+            feed=self.feed,
             kept=kept,
         )
 

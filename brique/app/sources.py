@@ -85,6 +85,7 @@ def from_data(
     title: str = "",
     refresh_seconds: float = 30.0,
     marker: bool = False,
+    feed: bool = False,
     kept: bool = False,
 ) -> Intranet:
     """An intranet over the databases and files `whats`, its tables inferred now, or kept from an earlier start when
@@ -94,7 +95,9 @@ def from_data(
     intranet = Intranet(title or _title(whats[0]))
     taken: set[str] = set()
     for what, name in zip(whats, names, strict=True):
-        backend = intranet.backend(name, url_of(what), refresh=refresh_seconds, marker=marker, label=_label(what))
+        backend = intranet.backend(
+            name, url_of(what), refresh=refresh_seconds, marker=marker, feed=feed, label=_label(what)
+        )
         specs = _apart(_inferred(backend, data, kept=kept), taken, name)
         taken |= {spec.name for spec in specs}
         intranet.infer(backend, specs)

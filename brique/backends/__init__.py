@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from brique.backends.choose import open_backend
 from brique.backends.faults import redact
+from brique.backends.feed import Feed, TellsChanges, Told
 from brique.backends.native import NATIVE_FILE
 from brique.backends.native import make as make_native
 from brique.backends.protocol import (
@@ -39,6 +40,7 @@ __all__ = [
     "Backend",
     "Basic",
     "Bearer",
+    "Feed",
     "Header",
     "Http",
     "Prepared",
@@ -47,7 +49,9 @@ __all__ = [
     "Session",
     "Snapshot",
     "Tag",
+    "TellsChanges",
     "TemplateLetters",
+    "Told",
     "make_native",
     "open_backend",
     "redact",

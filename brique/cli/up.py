@@ -26,6 +26,7 @@ from brique.supervise import Control, Supervisor, SupervisorAway, Watcher, liste
 @click.option("--title", default="", help="Name of the intranet. [of the first WHAT]")
 @click.option("--refresh", "refresh_seconds", type=float, metavar="SECONDS", help="Pause between refreshes. [30]")
 @click.option("--marker", is_flag=True, help="Allow the table brique_cursor in the databases: replay is exactly-once.")
+@click.option("--feed", is_flag=True, help="Allow triggers that tell of changes as they are committed (PostgreSQL).")
 @click.option("--web", "web_processes", type=int, metavar="N", help="Processes that answer requests. [2]")
 def up(
     what: tuple[str, ...],
@@ -35,6 +36,7 @@ def up(
     title: str,
     refresh_seconds: float | None,
     marker: bool,
+    feed: bool,
     web_processes: int | None,
 ) -> None:
     """Serve an intranet over WHAT: a SQLite file, a URL (postgresql://, mysql://, mongodb://, odbc://), a CSV, XLSX or
@@ -42,7 +44,7 @@ def up(
     settings = load(
         {"listen": listen, "data": data, "refresh_seconds": refresh_seconds, "web_processes": web_processes}
     )
-    serve(Run(tuple(map(url_of, what)), settings.as_json(), title, marker), token=token or "")
+    serve(Run(tuple(map(url_of, what)), settings.as_json(), title, marker, feed=feed), token=token or "")
 
 
 def serve(run: Run, *, token: str = "") -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,6 +122,26 @@ class Refresher:
         self._tell(result, at, began, changes, [spec for spec in specs if spec.name not in result.faults], new)
         self._fingerprint, self._marks = (now, began), new
         return result
+
+    def bring(self, touched: Mapping[str, Collection[str]]) -> int:
+        """Read these keys and hand over what is not as it is in the copy; how many rows. Raises as `refresh` does."""
+        began = self.reader.settled_seq()
+        changes: list[Changes] = []
+        for table, keys in touched.items():
+            spec = self.specs.get(table)
+            if spec is None or not self._is_loaded(spec):
+                continue
+            with self.guard.call(self.read_seconds):
+                rows = self.backend.fetch(spec, sorted(keys))
+            upserts = [(key, row) for key, row in rows.items() if self.reader.base(table, key) != row]
+            deletes = [key for key in keys if key not in rows and self.reader.base(table, key) is not None]
+            if upserts or deletes:
+                changes.append(Changes(table, upserts, deletes))
+        if changes:
+            file = self.folder / f"rows-{self.backend.name}.msgpack"
+            file.write_bytes(msgspec.msgpack.encode(changes))
+            self.send("rows", {"changes": str(file), "began": began}, _APPLY_SECONDS_MAX)
+        return sum(len(item.upserts) + len(item.deletes) for item in changes)
 
     def _wait(self, load: Future[Any]) -> None:
         while not wait([load], timeout=_LOOK_SECONDS).done:

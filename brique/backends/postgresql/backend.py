@@ -21,6 +21,7 @@ import psycopg
 from brique.backends.faults import redact, refused
 from brique.backends.postgresql.catalogue import describe, qualified, run, texts
 from brique.backends.postgresql.faults import BROKEN
+from brique.backends.postgresql.feed import PostgresFeed, listen
 from brique.backends.postgresql.line import Line, PostgresDriver
 from brique.backends.postgresql.read import PostgresSnapshot
 from brique.backends.postgresql.rows import DirtyLoader, Parameters, Raw, RawDumper, load
@@ -274,6 +275,15 @@ class PostgresBackend:
         if may[0][0] != "t":
             return Prepared(Rung.COMPARE, _NO_MARKER_RIGHT.format(table=self._marker()))
         return Prepared(Rung.WATERMARK)
+
+    def feed(self, tables: Sequence[TableSpec]) -> PostgresFeed:
+        """See `backends.feed`: makes the function `brique_tell` and triggers that call it."""
+        driver = PostgresDriver(self.name, self._url, label=f"brique {self.name} feed")
+        try:
+            wire = driver.connect(self.timeout)
+            return listen(wire, tables, self._marker_schema, seconds=self.timeout)
+        except psycopg.Error as fault:
+            raise driver.explain(fault, self.timeout, opening=True) from fault
 
     def abort(self) -> None:
         for line in self._lines:
