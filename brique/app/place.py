@@ -11,7 +11,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -116,6 +116,9 @@ class PlaceProcess:
                 more = not self._stopped.is_set() and self._turn()
         finally:
             self._stopped.set()
+            with suppress(BriqueError):
+                if self._is_taken:
+                    self.sender.release()
             self.guard.stop()
             self.place.close()
             self.reader.close()
@@ -135,7 +138,8 @@ class PlaceProcess:
             return False
         try:
             if not self._is_taken:
-                self.sender.take()
+                with self._timed(calls=2):
+                    self.sender.take()
                 self._is_taken = True
                 self._say(state=str(self.breaker.health), last_error="", next_try=None)
             more = self.sender.turn()
@@ -151,9 +155,9 @@ class PlaceProcess:
         return False
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
+    def _timed(self, calls: int = 1) -> Iterator[None]:
         started = self.clock.monotonic()
-        with self.guard.call(self.seconds):
+        with self.guard.call(self.seconds * calls):
             yield
         if self.breaker.succeeded(self.clock.monotonic() - started):
             self._say(state=str(self.breaker.health), last_error="")

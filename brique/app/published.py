@@ -108,7 +108,7 @@ class Publisher:
         """Compare a place with what the views make from nothing. What changes meanwhile is looked at again."""
         spec = self._declared.places.get(name)
         if spec is None:
-            raise NotFound(f"There is no place {name}.", place=name)
+            raise NotFound(f"There is no place {name}.", try_this="brique publish list", place=name)
         seconds = self._settings.backend_timeout_seconds
         place = open_place(name, spec.url, timeout=seconds, connect_timeout=self._settings.backend_connect_seconds)
         checked = Checked()

@@ -160,7 +160,7 @@ class Publishing:
     def rebuild(self, place: str, view: str = "") -> int:
         """Have all of a place, or of one view there, compared and sent again; how many keys. Raises NotFound."""
         if place not in self._places:
-            raise NotFound(f"There is no place {place}.", place=place)
+            raise NotFound(f"There is no place {place}.", try_this="brique publish list", place=place)
         if view and view not in self._published:
             raise NotFound(f"There is no published view {view}.", view=view)
         with self._store.transaction() as tx:

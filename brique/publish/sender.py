@@ -126,19 +126,23 @@ class Sender:
     # taking
 
     def take(self) -> None:
-        """Become the place's writer. Raises BackendRefused while another brique writes there."""
-        with self._timed():
-            known = self.place.head()
+        """Become the place's writer: two calls, whose time is the caller's to bound. Raises BackendRefused while
+        another brique writes there."""
+        known = self.place.head()
         me, now = str(self._reader.meta("stream_id")), self._clock.now()
         if known.writer not in ("", me) and known.written_at:
             silent = (now - unstamp(known.written_at)).total_seconds()
             if 0 <= silent < _OTHER_SECONDS:
                 raise BackendRefused(f"{self.name}: another brique writes there, last {silent:.0f} s ago.")
         head = Head(known.epoch + 1, me, known.last, self._as_of(now) or known.as_of, stamp(now))
-        with self._timed():
-            self.place.take(known, head)
+        self.place.take(known, head)
         self._head, self._number = head, 0
         self._beat = self._clock.monotonic()
+
+    def release(self) -> None:
+        """Say that nobody writes there any more: any other brique may take it at once."""
+        with self._timed():
+            self.place.put([], replace(self._head, written_at=""))
 
     # working
 

@@ -41,10 +41,10 @@ def make_app(file: Path, *urls: str, refresh: float = 0.2, **options: Any) -> In
 
     @app.view("/customers/{number}/statement", publish=places, each=options.get("each", Customer))
     def statement(db: Any, number: int) -> Any:
-        if options.get("gate") is not None and number in options["gate"]:
+        name, orders = db[Customer][number].name, db[Order].where(customer_id=number)
+        if number in options.get("gate", ()):
             raise options["gate"][number]
-        orders = db[Order].where(customer_id=number)
-        return {"name": db[Customer][number].name, "orders": [[one.id, one.status] for one in orders.order_by("id")]}
+        return {"name": name, "orders": [[one.id, one.status] for one in orders.order_by("id")]}
 
     @app.view("/open", publish=places)
     def open_orders(db: Any) -> Any:
@@ -145,9 +145,9 @@ def wanted_of(app: Intranet, reader: Reader) -> dict[str, bytes]:
 
 @contextmanager
 def world(folder: Path, *urls: str, **options: Any) -> Iterator[World]:
-    """The shop of `folder`, made when it is not there, published at `urls` while the block runs."""
+    """The shop of `folder` (made when it is not there and `make`), published at `urls` while the block runs."""
     file = folder / "shop.db"
-    if not file.exists():
+    if options.pop("make", True) and not file.exists():
         make_shop(file)
     settings = options.pop("settings", {})
     app = make_app(file, *urls, **options)
