@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brique.app.checking import Checked, check_views, report_json, report_lines
+    from brique.app.developing import fault_file
     from brique.app.doors import accounts_of, check_spool_of, declared_of, setup_link, written
     from brique.app.inline import Inline
     from brique.app.intranet import Declared, Intranet
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "checking": ("Checked", "check_views", "report_json", "report_lines"),
+    "developing": ("fault_file",),
     "doors": ("accounts_of", "check_spool_of", "declared_of", "setup_link", "written"),
     "inline": ("Inline",),
     "intranet": ("Declared", "Intranet"),
@@ -60,6 +62,7 @@ __all__ = [
     "check_spool_of",
     "check_views",
     "declared_of",
+    "fault_file",
     "prepare_folder",
     "prepare_own",
     "read_run",

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import click
 
-from brique.cli import backup, check, ctl, demo, new, outbox, publish, settings, spool, up, users, why
+from brique.cli import backup, check, ctl, demo, dev, new, outbox, publish, settings, spool, up, users, why
 from brique.cli.tell import tell
 from brique.errors import BriqueError
 
@@ -20,6 +20,7 @@ def cli() -> None:
 
 for command in (
     up.up,
+    dev.dev,
     new.new,
     demo.demo,
     spool.spool,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -47,8 +48,9 @@ def up(
     serve(Run(tuple(map(url_of, what)), settings.as_json(), title, marker, feed=feed), token=token or "")
 
 
-def serve(run: Run, *, token: str = "") -> None:
-    """Start everything that `run` needs, print where it is, and keep it running until a signal."""
+def serve(run: Run, *, token: str = "", beside: Callable[[], None] | None = None) -> None:
+    """Start everything that `run` needs, print where it is, and keep it running until a signal. `beside` is called when
+    all is about to start."""
     settings = run.loaded()
     os.umask(0o077)  # also of every process and file below: the copy is as confidential as the backends
     configure_logs(level=settings.log_level, form=settings.log_format, process="supervisor")
@@ -65,6 +67,8 @@ def serve(run: Run, *, token: str = "") -> None:
     click.echo(f"{declared.title}: {len(declared.specs)} tables of {', '.join(declared.backends)}")
     click.echo(f"Open {setup_link(settings.data, address) or address}")
     groups = _groups(settings, list(declared.backends), list(declared.places), token)
+    if beside is not None:
+        beside()
     environment = {name: value for name, value in os.environ.items() if name != "BRIQUE_TOKEN"}  # for web alone
     asyncio.run(Supervisor(settings.data, groups, listeners=listeners, environment=environment).run())
 

@@ -123,7 +123,7 @@ def running(*words: object, folder: Path, data: str = "data", **more: str) -> It
     log = folder / f"{data}.log"
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
-            [PROGRAM, *map(str, words), *(["--data", data] if words[0] == "up" else [])],
+            [PROGRAM, *map(str, words), *(["--data", data] if words[0] in ("up", "dev") else [])],
             cwd=folder, env=environment(**more), stdout=out, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip
