@@ -24,6 +24,7 @@ from bench import (
     refresh,
     replay,
     replay_mongodb,
+    seen,
     views,
 )
 from bench.erp import Workshop
@@ -62,6 +63,7 @@ BENCHES: dict[str, Bench] = {
     "store": _store,
     "page": _page,
     "views": views.run,
+    "seen": seen.run,
 }
 
 
