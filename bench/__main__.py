@@ -26,6 +26,7 @@ from bench import (
     replay_mongodb,
     seen,
     views,
+    web,
 )
 from bench.erp import Workshop
 from bench.figures import Figures, run_script, write_report
@@ -64,6 +65,7 @@ BENCHES: dict[str, Bench] = {
     "page": _page,
     "views": views.run,
     "seen": seen.run,
+    "web": web.run,
 }
 
 

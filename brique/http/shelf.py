@@ -20,13 +20,14 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Hashable
+from operator import itemgetter
 from weakref import WeakValueDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from brique.clock import Clock
 from brique.errors import BriqueError
-from brique.http.compress import CODINGS
+from brique.http.compress import CODINGS, coding_of
 from brique.http.identity import ROLES, Role, User
 from brique.http.ready import FOREVER, Caller, Keep, Stamp, Standing
 from brique.http.security import Exchange, log_exchange
@@ -289,7 +290,7 @@ class Shelf:
         names = {name for name, _value in headers}
         if names & _NEVER or any(name == b"connection" and value.lower() != b"keep-alive" for name, value in headers):
             return None
-        key = tuple(pair for pair in headers if pair[0] not in _IDLE)
+        key = _wishes(headers)
         wishes = tuple(pair for pair in key if pair[0] not in _OF_THE_CALLER)
         address = "" if keep.heads is self._heads[""] else keep.address
         head = Head(still, self._place(("shared", wishes)), key, address)
@@ -369,6 +370,13 @@ class _Place(dict[bytes, Answer]):
     """A dict that may be held weakly: it lives as long as a head leads to it, or an answer stands in it."""
 
     __slots__ = ("__weakref__",)
+
+
+def _wishes(headers: list[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """What of a head answers may depend on, in order of name; of the codings that it takes the one that it gets."""
+    told = [pair for pair in headers if pair[0] not in _IDLE and pair[0] != b"accept-encoding"]
+    coding = coding_of(next((value.decode("latin-1") for name, value in headers if name == b"accept-encoding"), ""))
+    return (*sorted(told, key=itemgetter(0)), (b"accept-encoding", coding.encode()))
 
 
 class _Parts:

@@ -253,3 +253,14 @@ def test_a_page_of_one_session_is_not_given_to_another(both: Both, lines: tuple[
     assert len(set(pages.values())) == 3, "each has its own secret in its forms"
     for cookie, page in pages.items():
         assert slow.ask("GET", "/mine", *BROWSER, f"Cookie: {cookie}").body == page
+
+
+def test_a_row_is_kept_once_for_all_who_wish_the_same(both: Both, lines: tuple[Line, Line]) -> None:
+    fast, slow = lines
+    caller = f"Cookie: {both.sign_in('rita')}"
+    Warm(both, fast, caller)
+    other = ("Accept-Encoding: identity", f"Cookie: {both.sign_in('awa')}", "User-Agent: another/1", "Accept: */*")
+    assert fast.ask("GET", "/api/tables/customer/3", *other).status == 200  # now this head is known too
+    hits = both.shelf.hits
+    assert fast.ask("GET", ROW, *other) == slow.ask("GET", ROW, *other)
+    assert both.shelf.hits == hits + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -172,13 +173,17 @@ def _change(whole: bytearray, chance: random.Random) -> None:
 
 
 def test_who_does_not_read_his_answers_costs_a_buffer_and_gets_them_all_later(both: Both) -> None:
-    one, sent = request(), 0
+    one, sent, hits = request(), 0, both.shelf.hits
     with both.fast.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(0.5)
         with contextlib.suppress(TimeoutError):
             while sent < 100_000:
                 connection.sendall(one)
                 sent += 1
+                if sent < 1_000:
+                    time.sleep(0.001)  # each by itself, as the connection answers them; later many at once
+        assert both.shelf.hits > hits + 20
         assert 1_000 < sent < 100_000, "nothing ever made the sender wait"
         assert max(each.transport.get_write_buffer_size() for each in _connections(both.fast)) < 150_000
         connection.settimeout(10)
