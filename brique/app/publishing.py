@@ -52,11 +52,11 @@ class Publishing:
         now = self._now()
         with self._store.transaction() as tx:
             lines = tx.publications
-            lines.follow(bool(self._places))
             for place in lines.remove_places(self._places):
                 log.warning("%s is no place any more: what is there stays as it is", place)
             if not self._places:
                 return
+            lines.follow(self._now)
             for view, name in self._names.items():
                 lines.rename(view, name, now)
             lines.keep_only([(place, view) for view, one in self._published.items() for place in one.places], now)

@@ -73,7 +73,7 @@ class Place(Protocol):
         ...
 
     def take(self, known: Head, new: Head) -> None:
-        """Be its writer, as `new` says, whose epoch is one more than that of `known`. Makes what it needs to be there.
+        """Be its writer, as `new` says, whose epoch is higher than that of `known`. Makes what it needs to be there.
         Raises Fenced when it has had another head than `known` since."""
         ...
 

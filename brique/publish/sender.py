@@ -134,7 +134,9 @@ class Sender:
             silent = (now - unstamp(known.written_at)).total_seconds()
             if 0 <= silent < _OTHER_SECONDS:
                 raise BackendRefused(f"{self.name}: another brique writes there, last {silent:.0f} s ago.")
-        head = Head(known.epoch + 1, me, known.last, self._as_of(now) or known.as_of, stamp(now))
+        # Never an epoch of before, also at a place that has forgotten some: what was put in it may still arrive.
+        epoch = max(known.epoch + 1, self._head.epoch + 1, _ms(now))
+        head = Head(epoch, me, known.last, self._as_of(now) or known.as_of, stamp(now))
         self.place.take(known, head)
         self._head, self._number = head, 0
         self._beat = self._clock.monotonic()
@@ -179,7 +181,7 @@ class Sender:
     def _put(self, answers: Sequence[Answer]) -> None:
         """Put what there is to put, then tell the engine."""
         self._number += 1
-        version = f"{self._head.epoch:08d}.{self._number:012d}"
+        version = f"{self._head.epoch:015d}.{self._number:09d}"
         items = [replace(answer.item, version=version) for answer in answers if answer.item is not None]
         if items:
             now = self._clock.now()
@@ -324,9 +326,7 @@ class Sender:
         for page in _pages(self._all_there()):
             lines = self._reader.publications.by_keys(self.name, [key for key, _ in page])
             seen.update(lines)
-            wrong = [
-                lines[key] for key, etag in page if key in lines and not lines[key].due and lines[key].etag != etag
-            ]
+            wrong = [lines[key] for key, etag in page if key in lines and lines[key].etag != etag]
             gone = [Answer(Item(key, "")) for key, _ in page if key not in lines]
             if gone:
                 self._put(gone)

@@ -2,31 +2,31 @@
 
 Theory of operation. A line is *due* (a moment, in milliseconds) from when its representation is let go of until the
 place has the bytes of one that is ready here, with the same ETag. Triggers on `representation` make it due, in the
-transaction that lets go, whoever does it and why. There is one line for each key, however often it changes while a
-place is away: what is sent is what holds when it is sent. A line whose key begins with `*` is a *list*: due when it has
-to be found out anew which arguments there are.
+transaction that lets go, whoever does it and why; what happened before they were made is found by comparing ETags.
+There is one line for each key, however often it changes while a place is away: what is sent is what holds when it is
+sent. A line whose key begins with `*` is a *list*: due when it has to be found out anew which arguments there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
 import msgspec
 
-_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+_NOW = "brique_milliseconds()"
 _LINE = "name = old.name AND arguments = old.arguments"
 _TRIGGERS = {
     "publication_let_go": f"""
-AFTER UPDATE OF dependencies ON representation WHEN new.dependencies IS NULL BEGIN
+AFTER UPDATE OF dependencies ON main.representation WHEN new.dependencies IS NULL BEGIN
   UPDATE publication SET due = {_NOW} WHERE {_LINE} AND (due = 0 OR due > {_NOW}); END""",  # noqa: S608
     "publication_dropped": f"""
-AFTER DELETE ON representation BEGIN
+AFTER DELETE ON main.representation BEGIN
   UPDATE publication SET due = {_NOW} WHERE {_LINE} AND (due = 0 OR due > {_NOW}); END""",  # noqa: S608
     "publication_held": f"""
-AFTER UPDATE OF until ON representation BEGIN
+AFTER UPDATE OF until ON main.representation BEGIN
   UPDATE publication SET until = new.until WHERE {_LINE} AND until IS NOT new.until; END""",  # noqa: S608
 }
 _READY = (
@@ -162,12 +162,12 @@ class Publications:
 
     # writing
 
-    def follow(self, wanted: bool) -> None:
-        """Make or remove the triggers: an intranet that publishes nothing pays nothing."""
+    def follow(self, now: Callable[[], int]) -> None:
+        """Make the triggers, of this connection alone: an intranet that publishes nothing has none. `now` gives the
+        milliseconds."""
+        self._connection.create_scalar_function("brique_milliseconds", now, 0, flags=apsw.SQLITE_INNOCUOUS)
         for name, body in _TRIGGERS.items():
-            self._run(f"DROP TRIGGER IF EXISTS {name}")
-            if wanted:
-                self._run(f"CREATE TRIGGER {name} {body}")
+            self._run(f"CREATE TEMP TRIGGER IF NOT EXISTS {name} {body}")
 
     def add(self, lines: Iterable[Publication]) -> None:
         """Add lines; one that is there stays as it is."""

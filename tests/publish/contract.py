@@ -16,7 +16,7 @@ LATER = "2026-11-21T09:00:00.000000Z"
 
 
 def version(epoch: int, number: int) -> str:
-    return f"{epoch:08d}.{number:012d}"
+    return f"{epoch:015d}.{number:09d}"
 
 
 def item(key: str, body: str | None, number: int, epoch: int = 1) -> Item:
