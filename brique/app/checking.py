@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from brique.app.intranet import Declared
 from brique.app.run_file import read_run
-from brique.app.sources import load_declaration
+from brique.app.sources import is_declaration, load_declaration
 from brique.check import Report, Subject, check, check_again, copy_store, made_up, steps_from, steps_json, told
 from brique.clock import SystemClock, stamp, unstamp
 from brique.errors import BadConfiguration, BadInput, NotFound
@@ -45,8 +47,16 @@ def check_views(
 
     Raises BadConfiguration, NotFound for a view, BadInput for what is no report, NoRoom.
     """
-    declared = _declared(file, data)
-    subject = Subject(_some(declared, only), declared.specs, declared.classes, declared.timezone)
+
+    def _anew(file: Path) -> Subject:
+        return subject_of(_loaded_anew(file))
+
+    def subject_of(declared: Declared) -> Subject:
+        anew = None if source is None else partial(_anew, source)
+        return Subject(_some(declared, only), declared.specs, declared.classes, declared.timezone, anew)
+
+    source = _source(file, data)
+    subject = subject_of(_declared(file, data))
     clock, store = SystemClock(), data / "store.db"
     now = clock.now().replace(microsecond=0)
     steps = None
@@ -54,13 +64,14 @@ def check_views(
         try:
             seed, now, steps = int(replay["seed"]), unstamp(replay["now"]), steps_from(replay["steps"])
         except (KeyError, ValueError, TypeError) as fault:
-            raise BadInput(f"This is no report of `brique check`: {fault!r}") from fault
+            hint = "give the file that `brique check` has written"
+            raise BadInput(f"This is no report of `brique check`: {fault!r}", try_this=hint) from fault
     with tempfile.TemporaryDirectory(prefix="brique-check-") as made:
         pristine, copied = Path(made) / "pristine.db", 0
         if store.exists():
             tell(f"copying {store}")
             copied = copy_store(store, pristine)
-        filled = tuple(made_up(pristine, declared.specs, clock, Random(seed), only_empty=True))
+        filled = tuple(made_up(pristine, subject.specs, clock, Random(seed), only_empty=True))
         tell(f"seed {seed}, about {seconds:g} s")
         logging.getLogger("brique.views").setLevel(logging.CRITICAL)  # what it would say is in the report
         if steps is not None:
@@ -72,6 +83,22 @@ def _declared(file: Path | None, data: Path) -> Declared:
     if file is not None:
         return load_declaration(file).declared()
     return read_run(data).intranet(kept=True).declared()
+
+
+def _source(file: Path | None, data: Path) -> Path | None:
+    """The Python file that declares the views; None when there is none."""
+    whats = [str(file)] if file is not None else list(read_run(data).whats)
+    return Path(whats[0]) if len(whats) == 1 and is_declaration(whats[0]) else None
+
+
+def _loaded_anew(file: Path) -> Declared:
+    """What `file` declares, itself and the modules beside it without anything that they remember."""
+    beside = file.resolve().parent
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None)
+        if place and beside in Path(place).parents and not name.startswith("brique."):
+            del sys.modules[name]
+    return load_declaration(file).declared()
 
 
 def _some(declared: Declared, only: Collection[str]) -> dict[str, Any]:

@@ -54,12 +54,13 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tried: the views of an intranet."""
+    """What is tried: the views of an intranet. `anew` loads them once more, as a new process would."""
 
     views: Mapping[str, View]
     specs: Mapping[str, TableSpec]
     classes: Classes
     timezone: tzinfo
+    anew: Callable[[], Subject] | None = None
 
 
 class Life:
@@ -112,9 +113,9 @@ class Life:
                     return found
         return None
 
-    def right(self, asked: Asked, recorder: Recorder | None = None) -> object:
-        """What the view makes from nothing."""
-        subject = self.subject
+    def right(self, asked: Asked, recorder: Recorder | None = None, subject: Subject | None = None) -> object:
+        """What the view makes from nothing; of `subject`, when it is another."""
+        subject = subject or self.subject
         return answer_from_nothing(
             subject.views[asked.view], asked, self.reader, subject.specs, self.clock.now(), subject.timezone,
             classes=subject.classes, recorder=recorder,

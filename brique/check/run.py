@@ -114,6 +114,8 @@ class _Run:
                 for view in self.subject.views.values():
                     self._first(life, view)
                 mismatch = self._live(life) if self.pure else None
+                if mismatch is None and self.subject.anew is not None:
+                    self._look_anew(life, self.subject.anew())
             finally:
                 life.close()
         self.report.counts = dict(life.counts)
@@ -218,6 +220,19 @@ class _Run:
             if wrong is not None:
                 return wrong
         return life.look(list(life.asked))
+
+    def _look_anew(self, life: Life, subject: Subject) -> None:
+        """What the views say now must be what they say in a process that has only just loaded them."""
+        for asked in life.asked:
+            view = subject.views.get(asked.view)
+            if view is None or view.fresh_seconds is not None:
+                continue
+            here, there = life.right(asked), life.right(asked, subject=subject)
+            if here != there:
+                where = f"{here!r} | {there!r}"
+                if isinstance(here, bytes) and isinstance(there, bytes):
+                    where = difference(here, there)
+                self._find("impure", view, f"remembers: for {asked} a new process answers otherwise: {where}")
 
     def _some(self, life: Life) -> Sequence[Asked]:
         """Those of slow views seldom."""

@@ -120,7 +120,7 @@ def _long(seconds: float) -> str:
 def _table(found: OfTable, now: datetime) -> list[str]:
     what = f"row {found.key} of {found.table}" if found.key else f"list of {found.table}, {found.rows} rows"
     lines = [
-        f"{what}: made of the copy for each reader, no bytes are kept",
+        f"{what}: made of the copy, no bytes of it are kept in the store",
         f"confirmed by its backend {_ago(found.confirmed_at, now)}",
     ]
     if not found.is_there:
@@ -134,5 +134,5 @@ def _table(found: OfTable, now: datetime) -> list[str]:
 
 def _page(found: Behind, now: datetime) -> list[str]:
     assert found.page is not None
-    lines = ["a page of brique's own: made of the copy for each reader, no bytes are kept"]
+    lines = ["a page of brique's own: made of the copy, no bytes of it are kept in the store"]
     return lines + [f"{table}: confirmed by its backend {_ago(at, now)}" for table, at in found.page.tables.items()]

@@ -80,7 +80,7 @@ def test_why_tells_of_a_row_when_brique_has_stopped(used: Path) -> None:
     assert (table["is_there"], table["key"]) == (True, "4")
     assert any(cause["by"] == "create" for cause in table["last"]), table
     shown = brique("why", "/tables/customer/4", "--data", "data", folder=used).out.splitlines()
-    assert shown[0] == "row 4 of customer: made of the copy for each reader, no bytes are kept"
+    assert shown[0] == "row 4 of customer: made of the copy, no bytes of it are kept in the store"
 
 
 def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
