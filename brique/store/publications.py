@@ -165,7 +165,7 @@ class Publications:
     def follow(self, now: Callable[[], int]) -> None:
         """Make the triggers, of this connection alone: an intranet that publishes nothing has none. `now` gives the
         milliseconds."""
-        self._connection.create_scalar_function("brique_milliseconds", now, 0, flags=apsw.SQLITE_INNOCUOUS)
+        self._connection.create_scalar_function("brique_milliseconds", lambda *_: now(), 0, flags=apsw.SQLITE_INNOCUOUS)
         for name, body in _TRIGGERS.items():
             self._run(f"CREATE TEMP TRIGGER IF NOT EXISTS {name} {body}")
 
