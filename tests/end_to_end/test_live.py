@@ -203,3 +203,47 @@ def test_who_signs_out_elsewhere_is_led_to_the_door(running: Running, erp: Erp) 
         page.context.clear_cookies()
         erp.run("UPDATE orders SET quantity = 7005 WHERE id = 5")
         page.wait_for_url("**/-/sign-in**", timeout=15_000)
+
+
+def test_a_page_that_nobody_sees_hangs_up_and_catches_up(running: Running, erp: Erp) -> None:
+    with browser() as page:
+        sign_up(page, running)
+        opened(page, running, "/tables/orders?sort=id")
+        erp.run("UPDATE orders SET quantity = 7001 WHERE id = 3")
+        expect(cell(page, 3)).to_have_text("7,001", timeout=10_000)
+        _see(page, hidden=True)
+        page.wait_for_timeout(5500)
+        asked: list[Request] = []
+        page.on("request", lambda request: asked.append(request))
+        erp.run("UPDATE orders SET quantity = 7002 WHERE id = 3")
+        page.wait_for_timeout(2500)
+        assert not asked, "it listens no more"
+        _see(page, hidden=False)
+        expect(cell(page, 3)).to_have_text("7,002", timeout=10_000)
+        assert still_there(page)
+
+
+def _see(page: Page, *, hidden: bool) -> None:
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+def test_every_page_can_be_followed_at_its_own_address(running: Running, erp: Erp) -> None:
+    paths = ("/", "/tables", "/tables/orders?sort=id", "/tables/orders/7", "/outbox", "/-/status")
+    wanted = {"Accept": "text/event-stream"}
+    for path in paths:
+        assert running.client.get(path).headers["content-type"].startswith("text/html")
+        with running.client.stream("GET", path, headers=wanted) as answer:
+            assert answer.status_code == 200, path
+            assert answer.headers["content-type"].startswith("text/event-stream"), path
+            assert next(answer.iter_text()).startswith("retry: ")
+    with running.client.stream("GET", paths[3], headers=wanted) as answer:
+        chunks = answer.iter_text()
+        next(chunks)
+        erp.run("UPDATE orders SET quantity = 7009 WHERE id = 9")
+        assert "orders" in next(text for text in chunks if "event: change" in text)
+    assert running.client.get("/tables/orders/nothing", headers=wanted).status_code == 404
+    assert httpx.get(running.address + paths[2], headers=wanted).status_code == 401
