@@ -55,4 +55,5 @@ if [ "$what" != run ]; then
 fi
 if [ "$what" = bench ]; then
     need_package wrk "load in the benchmarks"
+    need_package nginx "a peer in the benchmarks"
 fi

@@ -107,7 +107,7 @@ class FastProtocol(BoundedProtocol):
         answer = head.own.get(target) or head.shared.get(target)
         if answer is None or head.rank < answer.form.rank or answer.until <= shelf.now:
             return None
-        if head.waits is not None and head.waits(head.address or self.address):
+        if head.by_token and head.waits(head.address or self.address):
             return None
         if answer.epoch != shelf.epoch and not shelf.renew(answer):
             return None

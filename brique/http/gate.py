@@ -93,7 +93,7 @@ class Gate:
         if keep is not None:
             keep.address = client_address(scope)
             keep.still = functools.partial(self.still, slim(scope))
-            keep.waits = self.bad_tokens.wait if user is not None and user.via == "token" else None
+            keep.user, keep.waits = user, self.bad_tokens.wait
         if scope["method"] not in SAFE_METHODS and (user is None or user.via == "session"):
             check_origin(scope, self.site)
         if user is None and not public:

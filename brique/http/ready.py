@@ -57,6 +57,10 @@ class Standing:
     moving: Moving | None = None
 
 
+def _nobody_waits(_address: str) -> float:
+    return 0.0
+
+
 class Keep:
     """What one exchange on the ordinary path notes on its way, in `scope["brique.keep"]`: the gate, the table of
     routes and the handler write here, the answer is caught last."""
@@ -73,6 +77,7 @@ class Keep:
         "status",
         "still",
         "target",
+        "user",
         "waits",
     )
 
@@ -80,7 +85,8 @@ class Keep:
         self.heads, self.block, self.target = heads, block, target
         self.standing: Standing | None = None
         self.still: Callable[[], Caller | None] | None = None
-        self.waits: Callable[[str], float] | None = None
+        self.user: User | None = None
+        self.waits: Callable[[str], float] = _nobody_waits
         self.address = ""
         self.route = ""
         self.rank = 0

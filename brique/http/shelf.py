@@ -32,7 +32,7 @@ from brique.http.identity import ROLES, Role, User
 from brique.http.ready import FOREVER, Caller, Keep, Stamp, Standing
 from brique.http.security import Exchange, log_exchange
 
-HEADS_MAX = 4_096
+HEADS_MAX = 2_048
 PROXIES_MAX = 64
 HEAD_BYTES_MAX = 4_096
 ANSWER_BYTES_MAX = 1024 * 1024
@@ -64,20 +64,21 @@ _NOT_IN_304 = frozenset((b"content-type", b"content-length", b"content-encoding"
 class Head:
     """The head of requests of one caller, all but the first line. `still` asks again who that is and for how long the
     answer to that holds; None: the ordinary path must look. `waits` tells of an address whether its tokens are refused
-    for a while; None: this caller has no token."""
+    for a while."""
 
-    __slots__ = ("address", "epoch", "key", "own", "rank", "shared", "still", "until", "user", "waits")
+    __slots__ = ("address", "by_token", "epoch", "key", "own", "rank", "shared", "still", "until", "user", "waits")
 
     def __init__(
         self,
         still: Callable[[], Caller | None],
+        waits: Callable[[str], float],
         shared: dict[bytes, Answer],
         key: Hashable,
         address: str,
     ) -> None:
         self.still, self.shared, self.key, self.address = still, shared, key, address
         self.own: dict[bytes, Answer] = {}
-        self.waits: Callable[[str], float] | None = None
+        self.waits, self.by_token = waits, False
         self.epoch = -1
         self.until = 0.0
         self.rank = 0
@@ -131,7 +132,7 @@ class Shelf:
         on_exchange: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._data_version, self._people_version, self._clock = data_version, people_version, clock
-        self._on_exchange = on_exchange
+        self.on_exchange = on_exchange
         self._bytes_max = bytes_max
         self._heads: dict[str, dict[bytes, Head]] = {"": {}}
         self._places: WeakValueDictionary[Hashable, _Place] = WeakValueDictionary()
@@ -194,6 +195,7 @@ class Shelf:
             head.own = self._place(("own", head.key, user))
             head.user = user
             head.rank = RANKS[user.role] if user is not None else 0
+            head.by_token = user is not None and user.via == "token"
         head.epoch, head.until = self.people, until
         return True
 
@@ -254,8 +256,8 @@ class Shelf:
         """An answer has left: count it, log it."""
         self.hits += 1
         exchange = Exchange("GET", answer.form.route, status, seconds, size, request_id)
-        if self._on_exchange is not None:
-            self._on_exchange(exchange)
+        if self.on_exchange is not None:
+            self.on_exchange(exchange)
         log_exchange(exchange, answer.target, head.user, head.address or address)
 
     # learning
@@ -270,6 +272,8 @@ class Shelf:
         head = keep.heads.get(keep.block) or self._new_head(keep, headers, still)
         if head is None or not self.identify(head):
             return
+        if head.user != keep.user and not standing.shared:
+            return  # whom it was made for is not any more who he was
         place = head.shared if standing.shared else head.own
         answer = self._answer(keep, standing, place)
         if answer is None:
@@ -293,8 +297,7 @@ class Shelf:
         key = _wishes(headers)
         wishes = tuple(pair for pair in key if pair[0] not in _OF_THE_CALLER)
         address = "" if keep.heads is self._heads[""] else keep.address
-        head = Head(still, self._place(("shared", wishes)), key, address)
-        head.waits = keep.waits
+        head = Head(still, keep.waits, self._place(("shared", wishes)), key, address)
         if len(keep.heads) >= HEADS_MAX:
             del keep.heads[next(iter(keep.heads))]
         keep.heads[keep.block] = head

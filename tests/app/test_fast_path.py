@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
+from brique.http import Exchange
 from tests.app.both_ways import PASSWORD, TOKEN, Both, Line, both_ways
 from tests.servers import wait_until
 
@@ -162,7 +164,9 @@ def test_a_token_ends_with_its_revocation_and_is_refused_with_its_address(both: 
     accounts = both.site.accounts
     grant = accounts.grant_token("nightly", "read")
     revoked = Warm(both, fast, f"Authorization: Bearer {grant.value}")
-    kept = Warm(both, fast, f"Authorization: Bearer {accounts.grant_token('daily', 'read').value}")
+    daily = f"Authorization: Bearer {accounts.grant_token('daily', 'read').value}"
+    assert fast.ask("GET", "/-/assets/0/brique.css", "Accept: */*", daily).status == 200  # known by what is open to all
+    kept = Warm(both, fast, daily)
     accounts.revoke_token(grant.id)
     assert revoked.now(slow) == 401
     kept.again()
@@ -253,6 +257,32 @@ def test_a_page_of_one_session_is_not_given_to_another(both: Both, lines: tuple[
     assert len(set(pages.values())) == 3, "each has its own secret in its forms"
     for cookie, page in pages.items():
         assert slow.ask("GET", "/mine", *BROWSER, f"Cookie: {cookie}").body == page
+
+
+def test_what_leaves_from_the_shelf_is_logged_and_counted_as_all_else(
+    both: Both, lines: tuple[Line, Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    fast, slow = lines
+    warm = Warm(both, fast, f"Cookie: {both.sign_in('rita')}")
+    counted: list[Exchange] = []
+    both.shelf.on_exchange = counted.append
+    hits = both.shelf.hits
+    told = []
+    with caplog.at_level(logging.INFO, "brique.access"):
+        for line in (slow, fast):
+            caplog.clear()
+            line.ask("GET", ROW, *warm.headers)
+            wait_until(lambda: bool(caplog.records), 5, "the line in the log")
+            told.append({name: getattr(caplog.records[0], name) for name in _FACTS})
+    both.shelf.on_exchange = None
+    assert both.shelf.hits == hits + 1
+    assert told[0] == told[1]
+    assert told[1]["user"] == "rita"
+    assert [(one.method, one.route, one.status) for one in counted] == [("GET", "/api/tables/{table}/{key}", 200)]
+    assert counted[0].bytes_sent == told[1]["bytes"] > 0
+
+
+_FACTS = ("method", "path", "status", "bytes", "user", "address")
 
 
 def test_a_row_is_kept_once_for_all_who_wish_the_same(both: Both, lines: tuple[Line, Line]) -> None:
