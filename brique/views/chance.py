@@ -2,8 +2,8 @@
 
 Python has no audit events for these, so calls are looked at one by one (`sys.setprofile`), which makes a view three
 times as slow: done for its first runs in a process, and for a short time, or always where somebody develops. Only calls
-made by the view's own code count, through modules that are known to pass them on; what libraries do for themselves (the time
-of a line in a log) is theirs. A `random.Random` of the view's own, made with a seed, is no chance.
+made by the view's own code count, through modules that are known to pass them on; what libraries do for themselves (the
+time of a line in a log) is theirs. A `random.Random` of the view's own, made with a seed, is no chance.
 """
 
 from __future__ import annotations
