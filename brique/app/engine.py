@@ -57,7 +57,7 @@ from brique.refresh import Health, read_changes
 from brique.schema import State, decode_command
 from brique.settings import Settings
 from brique.spool import SpoolLimits, SqliteSpool
-from brique.store import RowChange, Store, Tx
+from brique.store import RowChange, Store, Tx, choices
 from brique.views import Keeper, Maker
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,15 @@ class Engine:
             classes=declared.classes,
             timezone=declared.timezone,
             twice=bool(settings.views_twice),
+            settings=choices(settings),
         )
-        self.keeper = Keeper(declared.kept_views, self.store, maker=maker, bytes_max=settings.kept_bytes_max)
+        self.keeper = Keeper(
+            declared.kept_views,
+            self.store,
+            maker=maker,
+            bytes_max=settings.kept_bytes_max,
+            settings=choices(settings),
+        )
         self.publishing = Publishing(declared, self.store, self.keeper, clock)
         self.ledger = Ledger(self.spool, self.store, clock)
         self.writer = Writer(

@@ -47,7 +47,7 @@ from brique.live import Live, LiveLimits, Watches
 from brique.observe import read_samples
 from brique.pages import DemoPanel, Parts, StatusFacts
 from brique.settings import Settings
-from brique.store import Reader, WriteDb
+from brique.store import Reader, WriteDb, choices
 from brique.views import Claims, Offer, Views, Watched
 
 _MAKERS = 2
@@ -174,6 +174,7 @@ class Web:
             classes=declared.classes,
             offer=self.offers,
             claims=self.claims,
+            settings=choices(self.settings),
             timezone=declared.timezone,
             twice=bool(self.settings.views_twice),
         )

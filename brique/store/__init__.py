@@ -7,6 +7,7 @@ from brique.store.bulletin import ChangesForgotten, LoggedChange
 from brique.store.changes import RowChange
 from brique.store.commands import StoredCommand
 from brique.store.db import (
+    DEFAULTS,
     KEY_COLUMN,
     PENDING_COLUMN,
     Asked,
@@ -29,6 +30,8 @@ from brique.store.db import (
     Total,
     WriteDb,
     canonical,
+    choices,
+    chosen,
     compare_key,
     part_of,
     row_json,
@@ -55,6 +58,7 @@ from brique.store.writer import Store
 
 __all__ = [
     "BY_CLOCK",
+    "DEFAULTS",
     "KEY_COLUMN",
     "NEVER",
     "OPS",
@@ -113,6 +117,8 @@ __all__ = [
     "WriteDb",
     "bearings",
     "canonical",
+    "choices",
+    "chosen",
     "collated",
     "compare_key",
     "count_in",

@@ -291,10 +291,24 @@ class Representations:
         )
         return [str(row[0]) for row in found]
 
+    def entries(self, table: str, scheme: str, limit: int) -> list[_Value]:
+        """At most so many of the values of a scheme that anything depends on."""
+        found = self._run(
+            "SELECT DISTINCT value FROM dependency WHERE table_name = ? AND scheme = ? LIMIT ?", (table, scheme, limit)
+        )
+        return [row[0] for row in found]
+
     def depending_on_table(self, table: str) -> list[tuple[str, str]]:
         """(name, arguments) of those that depend on anything of a table, each once."""
         found = self._run("SELECT DISTINCT name, arguments FROM dependency WHERE table_name = ?", (table,))
         return [(str(name), str(arguments)) for name, arguments in found]
+
+    def let_go_of(self, name: str, arguments: str, cause: int) -> None:
+        """`let_go` of one of which no dependency is stored."""
+        self._run(
+            "UPDATE representation SET dependencies = NULL, cause = ? WHERE name = ? AND arguments = ?",
+            (cause, name, arguments),
+        )
 
     def let_go(self, pairs: Iterable[tuple[str, str]], cause: int = NEVER) -> None:
         """Mark as absent: out of date, but their last good bytes stay until they are replaced or evicted. `cause`: the

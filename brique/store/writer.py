@@ -353,6 +353,11 @@ class Store:
         self._seq += 1
         return self._seq
 
+    @property
+    def last_seq(self) -> int:
+        """The number of the last change, as `Reader.seq` in the open transaction."""
+        return self._seq
+
     def next_settlement(self) -> int:
         """The next settlement number: later settlements have higher ones."""
         self._settlement += 1

@@ -15,10 +15,11 @@ import msgspec
 
 from brique.clock import stamp, unstamp
 from brique.schema import TableSpec
-from brique.store import ChangesForgotten, Representations, RowChange, Store, Tx
+from brique.store import DEFAULTS, ChangesForgotten, Representations, RowChange, Store, Tx, chosen
 from brique.store import Dependency as KeptDependency
 from brique.store import Representation as Kept
 from brique.views.cells import Cells
+from brique.views.entries import Entries
 from brique.views.leases import FOREVER
 from brique.views.letting_go import Dropped, LettingGo
 from brique.views.making import Maker, user_key
@@ -37,6 +38,8 @@ _CHANGES_CHECKED_MAX = 5_000
 _CHANGES_MAX = 5_000  # of one table in one transaction; beyond, all that read it is let go of
 _LOOKS = 64  # the room taken is added up each time that a 64th of it has been written
 _POSITION = "views_position"
+_SETTINGS = "-settings"
+"""In place of a table, for what was read of the settings."""
 
 
 class Keeper:
@@ -50,15 +53,17 @@ class Keeper:
         release: str = "",
         bytes_max: int = BYTES_MAX,
         maker: Maker | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """`maker` runs the views that are watched; without one all are made when they are asked for."""
         self._store = store
+        self._settings = DEFAULTS if settings is None else settings
         self._bits = Bits(store.specs)
         self._by_name = {view.name: view for view in views.values()}
         self._kept_names = {view.name: kept_name(view, store.specs, release) for view in views.values()}
         self._views = {self._kept_names[view.name]: view for view in views.values()}
         self._watch = None if maker is None else Watch(store, maker)
-        self._schemes: dict[str, set[str]] = {}
+        self._entries = Entries(self._bits)
         self._undone = -1
         self.patterns = Patterns(self._views, store.specs, self._bits)
         self.cells = Cells(store.specs)
@@ -78,7 +83,15 @@ class Keeper:
             else:
                 unknown = set(tx.representations.names()) - set(self._views)
                 tx.representations.drop_all(sorted(unknown))
+            self._let_go_of_settings(tx.representations)
             self._in_step(tx.representations)
+
+    def _let_go_of_settings(self, kept: Representations) -> None:
+        """What was made with settings that are others now."""
+        for name in kept.schemes(_SETTINGS):
+            now = chosen(self._settings, name)
+            others = [value for value in kept.entries(_SETTINGS, name, -1) if value != now]
+            kept.let_go(kept.depending(_SETTINGS, name, others))
 
     def _in_step(self, kept: Representations) -> None:
         """Read anew what was learned, when something was rolled back since: memory may be ahead of the file."""
@@ -87,7 +100,7 @@ class Keeper:
         self._undone = self._store.undone
         if self._watch is not None:
             self._watch.doubt()
-        self._schemes.clear()
+        self._entries.clear()
         self.patterns = Patterns(self._views, self._store.specs, self._bits)
         self.cells.load(kept)
         gone = self.patterns.load(kept.patterns())
@@ -107,7 +120,7 @@ class Keeper:
             self.patterns,
             self._store.specs,
             self._views,
-            lambda table: list(self._in_use(kept, table)),
+            lambda table: self._entries.of(kept, table),
         )
         read = {table for table in {change.table for change in changes} if self._is_read(kept, table)} - tx.reloaded
         made_ready = [Changed(change, self._bits) for change in changes if change.table in read]
@@ -187,13 +200,7 @@ class Keeper:
         """Whether a change of the table may touch anything that is kept."""
         if not self._bits.knows(table):
             return False
-        return bool(self._in_use(kept, table) or self.patterns.on(table)) or self.cells.has(table)
-
-    def _in_use(self, kept: Representations, table: str) -> set[str]:
-        """Schemes in use on `table`; may name some that are not any more, never lacks one."""
-        if table not in self._schemes:
-            self._schemes[table] = set(kept.schemes(table))
-        return self._schemes[table]
+        return bool(self._entries.of(kept, table) or self.patterns.on(table)) or self.cells.has(table)
 
     def _fresh(self, pair: tuple[str, str]) -> float | None:
         view = self._views.get(pair[0])
@@ -225,6 +232,8 @@ class Keeper:
         kept.touch(offer.used, offer.made_at)
         if offer.error or offer.gone:
             return self._take_failure(kept, offer)
+        if any(value != chosen(self._settings, name) for name, value in offer.settings):
+            return False
         late = self._late(tx, offer, view)
         if late is None:
             if self._watch is not None:
@@ -274,11 +283,11 @@ class Keeper:
             until=min((until for until in (offer.until, end) if until), default=None),
             took_us=offer.took_us,
         )
-        found = []
+        found = [KeptDependency(_SETTINGS, name, value, offer.view, offer.arguments) for name, value in offer.settings]
         for note in notes.notes:
             for scheme, value in entries(note):
                 found.append(KeptDependency(note.table, scheme, value, offer.view, offer.arguments))
-                self._in_use(kept, note.table).add(scheme)
+                self._entries.add(kept, note.table, scheme, value)
         watch = self._watch
         before = None
         if watch is not None and watch.is_watched(offer.view, offer.arguments):

@@ -10,7 +10,8 @@ import msgspec
 
 from brique.schema import PENDING, TableSpec
 from brique.store import Condition, Representations, collated
-from brique.views.notes import MEMBER_BIT, Asked, Changed, Notes, Side, entry_of, unpack
+from brique.views.entries import Scheme
+from brique.views.notes import MEMBER_BIT, Asked, Changed, Notes, Side, unpack
 from brique.views.pattern import Compiled, Given, needed
 from brique.views.patterns import Patterns
 from brique.views.view import View
@@ -54,7 +55,7 @@ class LettingGo:
         patterns: Patterns,
         specs: Mapping[str, TableSpec],
         views: Mapping[str, View],
-        schemes: Callable[[str], Sequence[str]],
+        schemes: Callable[[str], Mapping[str, Scheme]],
     ) -> None:
         self._kept, self._run, self._patterns, self._specs = kept, run, patterns, specs
         self._views, self._schemes = views, schemes
@@ -72,9 +73,9 @@ class LettingGo:
     def look(self, changes: Sequence[Changed]) -> None:
         """Find what these touch."""
         for change in changes:
-            for scheme in self._schemes(change.table):
-                for value in {entry_of(side, scheme) for side in change.sides}:
-                    self._asked.setdefault((change.table, scheme, value), []).append(change)
+            for scheme in self._schemes(change.table).values():
+                for value in scheme.met_by(change):
+                    self._asked.setdefault((change.table, scheme.name, value), []).append(change)
             for pattern in self._patterns.on(change.table):
                 if pattern.pattern.source:
                     self._look_back(pattern, change)
@@ -90,8 +91,11 @@ class LettingGo:
             if any(pattern.identity(side) is not None for side in change.sides):
                 self._lead(pattern.pattern.name, None, _Lead(pattern, change, pattern))
             return
-        found = [pattern.identity(side) for side in change.sides]
-        stays = both and found[0] == found[1]
+        if both and not change.differing & pattern.reach:
+            found = [pattern.identity(change.sides[1])]
+        else:
+            found = [pattern.identity(side) for side in change.sides]
+        stays = both and found[0] == found[-1]
         if stays and not pattern.pattern.is_open and not change.differing & pattern.pattern.mask:
             return
         for identity in dict.fromkeys(found):
@@ -174,7 +178,7 @@ class LettingGo:
         meant = [lead for lead in leads if self._is_touched(notes, given, lead)]
         if meant:
             narrow = any(lead.pattern.pattern.is_narrow for lead in meant)
-            self._end(name, arguments, narrow, meant[0].change.change.seq)
+            self._end(name, arguments, narrow, meant[0].change.change.seq, stored=bool(notes.notes))
 
     def _is_touched(self, notes: Notes, given: Given, lead: _Lead) -> bool:
         pattern, root = lead.pattern.pattern, lead.root.pattern
@@ -196,6 +200,8 @@ class LettingGo:
     def _ask(self, table: str, scheme: str, value: bytes, changes: Sequence[Changed]) -> None:
         """The representations with a stored entry."""
         pairs = self._kept.depending(table, scheme, [value])
+        if not pairs:
+            self._schemes(table)[scheme].is_gone(value)
         if len(pairs) > DEPENDENTS_MAX:
             self._kept.let_go_dependents(table, scheme, value, changes[0].change.seq)
             self.dropped.names.update(name for name, _ in pairs)
@@ -213,12 +219,17 @@ class LettingGo:
             if touched:
                 self._end(name, arguments, any(note.is_narrow for note in touched), seq)
 
-    def _end(self, name: str, arguments: str, narrow: bool, seq: int) -> None:
+    def _end(self, name: str, arguments: str, narrow: bool, seq: int, *, stored: bool = True) -> None:
         view = self._views.get(name)
         if view is not None and view.fresh_seconds is not None and not narrow:
             self.dropped.aged.setdefault((name, arguments), seq)
-        elif (name, arguments) not in self.dropped.pairs:
+        elif (name, arguments) in self.dropped.pairs:
+            return
+        elif stored:
             self._drop([(name, arguments)], seq)
+        else:
+            self._kept.let_go_of(name, arguments, seq)
+            self.dropped.pairs[(name, arguments)] = None
 
     def _drop(self, pairs: Sequence[tuple[str, str]], seq: int) -> None:
         if pairs:

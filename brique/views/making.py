@@ -13,7 +13,7 @@ import msgspec
 from brique.clock import Clock, stamp
 from brique.errors import BadConfiguration, BadInput, NotAllowed, NotFound, Refused, Stale
 from brique.schema import TableSpec
-from brique.store import Classes, Db, Known, Reader
+from brique.store import DEFAULTS, Classes, Db, Known, Reader
 from brique.views.chance import CLOSE_SECONDS, FirstRuns, closely
 from brique.views.differ import difference
 from brique.views.encode import body_of, etag_of
@@ -41,9 +41,12 @@ class Maker:
         timezone: tzinfo = UTC,
         body_bytes_max: int = BODY_BYTES_MAX,
         twice: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """`twice`: run each view two times and compare, and look at every run closely: for who develops."""
+        """`settings`: what views find as `db.settings`. `twice`: run each view two times and compare, and look at every
+        run closely: for who develops."""
         self._specs = specs
+        self.settings = DEFAULTS if settings is None else settings
         self.clock = clock
         self._classes = classes or {}
         self._timezone = timezone
@@ -96,6 +99,7 @@ class Maker:
             timezone=self._timezone,
             user=user,
             keep_totals=True,
+            settings=self.settings,
         )
         try:
             with watched(view.name):
@@ -139,6 +143,7 @@ class Maker:
             used=used,
             cells=tuple((cell.spec, cell.totals) for cell in recording.cells),
             took_us=recording.took_us,
+            settings=tuple(recording.settings.items()),
         )
 
 

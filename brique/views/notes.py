@@ -103,9 +103,10 @@ class Side:
 
 
 class Changed:
-    """A change of a row, ready to be compared with notes. `differing`: bits of the columns that differ."""
+    """A change of a row, ready to be compared with notes. `differing`: bits of the columns that differ. `sides`: the
+    row as it was and as it is, without the one that is not."""
 
-    __slots__ = ("after", "before", "change", "differing", "key", "table")
+    __slots__ = ("after", "before", "change", "differing", "key", "sides", "table")
 
     def __init__(self, change: RowChange, bits: Bits) -> None:
         self.change, self.table, self.key = change, change.table, change.key
@@ -116,10 +117,7 @@ class Changed:
             self.differing = bits.of(change.table, change.columns)
             if change.pending_before != change.pending_after:
                 self.differing |= PENDING_BIT
-
-    @property
-    def sides(self) -> list[Side]:
-        return [side for side in (self.before, self.after) if side is not None]
+        self.sides = [side for side in (self.before, self.after) if side is not None]
 
 
 class Asked:
@@ -249,6 +247,11 @@ def _parts(scheme: str) -> tuple[tuple[str, int, bool], ...]:
         column, _, rest = part.partition("~")
         found.append((column, int(rest.rstrip("i")) if rest else -1, rest.endswith("i")))
     return tuple(found)
+
+
+def columns_of(scheme: str) -> list[str]:
+    """The columns whose values it is made of."""
+    return [column for column, _, _ in _parts(scheme)]
 
 
 def entry_of(side: Side, scheme: str) -> bytes:

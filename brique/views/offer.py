@@ -18,7 +18,8 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     `since` and `until` UTC stamps between which it holds ("" for always). With an `error` there is no body: the last
     good bytes are marked with it. `used`: (view, arguments) of representations read lately, to spare when room is made.
     `cells`: totals of many rows that it has counted. `took_us`: how long the view ran. `gone`: it says
-    that there is nothing, and what it has read is in `notes`, as with an error.
+    that there is nothing, and what it has read is in `notes`, as with an error. `settings`: those read, and
+    what tells their values from others.
     """
 
     view: str
@@ -36,6 +37,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     cells: tuple[tuple[CellSpec, tuple[Total, ...]], ...] = ()
     took_us: int = 0
     gone: bool = False
+    settings: tuple[tuple[str, bytes], ...] = ()
 
     def payload(self) -> dict[str, Any]:
         """For the channel."""

@@ -194,12 +194,13 @@ class Compiled:
                 (self._turned if op == "eq" else self._later).append((column if op == "eq" else made, slot))  # type: ignore[arg-type]  # each list its own
         columns.extend(sort[0] for sort in pattern.order)
         self.columns = tuple(dict.fromkeys(c for c in columns if c in self.spec.by_name))
-        self._reach = bits.of(pattern.table, columns)
+        self.reach = bits.of(pattern.table, columns)
+        """Bits of the columns that decide for which arguments a row is part of the answer, and where."""
 
     @property
     def interest(self) -> int:
-        """Bits of the columns a change of which may matter."""
-        return self.pattern.mask & ~MEMBER_BIT | self._reach
+        """Bits of the columns a change of which may matter; they become more as is learned."""
+        return self.pattern.mask & ~MEMBER_BIT | self.reach
 
     def identity(self, side: Side) -> str | None:
         """The arguments, as one text, for which that row may be part of the answer; None when there are none."""

@@ -103,6 +103,7 @@ class Views:
         claims: Claims | None = None,
         timezone: tzinfo = UTC,
         release: str = "",
+        settings: Mapping[str, Any] | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
         wait_seconds_max: float = WAIT_SECONDS_MAX,
         twice: bool = False,
@@ -110,7 +111,13 @@ class Views:
         self.by_name: dict[str, View] = dict(views)
         self._names = {view.name: kept_name(view, specs, release) for view in self.by_name.values()}
         self._maker = Maker(
-            specs, clock=clock, classes=classes, timezone=timezone, body_bytes_max=body_bytes_max, twice=twice
+            specs,
+            clock=clock,
+            classes=classes,
+            timezone=timezone,
+            body_bytes_max=body_bytes_max,
+            twice=twice,
+            settings=settings,
         )
         self._reader = reader
         self._clock = clock

@@ -22,6 +22,7 @@ class Recording:
         self.since: datetime | None = None
         self.until: datetime | None = None
         self.is_personal = False
+        self.settings: dict[str, bytes] = {}
         self.took_us = 0
         self.cells: list[Counted] = []
 
@@ -58,6 +59,9 @@ class Recording:
 
     def personal(self) -> None:
         self.is_personal = True
+
+    def setting(self, name: str, value: bytes) -> None:
+        self.settings[name] = value
 
     @property
     def whole_tables(self) -> list[str]:

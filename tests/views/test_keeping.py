@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from brique.errors import BadInput, NotFound
+from brique.errors import BadConfiguration, BadInput, NotFound
 from brique.schema import Change
-from brique.views import Db, ViewFailed
-from tests.views.world import Customer, Order, World, order
+from brique.views import Db, Keeper, ViewFailed, view_of
+from tests.views.world import CLASSES, SPECS, Customer, Order, World, order, world
 
 Make = Callable[..., World]
 runs: list[str] = []
@@ -282,3 +283,31 @@ def test_totals_of_many_rows_are_kept_in_step_not_counted_again(make: Make) -> N
     expected = {"0": "100.00", "1": "99.00", "2": "100.00", "4": "2.50", "7": "0.00"}
     assert shown(world, "board") == [300, "300.50", expected]
     assert [sql for sql in asked if "count(*)" in sql] == []
+
+
+def test_what_read_a_setting_is_made_anew_when_brique_runs_with_another(tmp_path: Path) -> None:
+    def paged(db: Db) -> Any:
+        return [db.settings.page_rows, db[Order].count()]
+
+    def plain(db: Db) -> Any:
+        return db[Order].count()
+
+    views = {made.__name__: view_of(f"/{made.__name__}", made, CLASSES) for made in (paged, plain)}
+    with world(tmp_path / "store.db", views, settings={"page_rows": 25}) as shop:
+        shop.views._maker.settings = {"page_rows": 25}
+        assert json.loads(shop.views.get("paged").body) == [25, 0]
+        shop.views.get("plain")
+        with shop.store.transaction() as tx:
+            assert shop.accepted == [True, True]
+            tx.loaded("orders")
+        for rows, ready in ((25, True), (50, False)):
+            shop.store._listeners.clear()
+            shop.keeper = Keeper(views, shop.store, settings={"page_rows": rows})
+            assert (shop.views.kept("paged") is not None, shop.views.kept("plain") is not None) == (ready, True)
+        shop.views.get("paged")
+        assert shop.accepted[-1] is False, "made by a process that runs with the old one"
+        shop.views._maker.settings = {"page_rows": 50}
+        assert json.loads(shop.views.get("paged").body) == [50, 0]
+        assert shop.views.kept("paged") is not None
+        with pytest.raises(BadConfiguration, match="no setting 'rows_page'"):
+            _ = Db(shop.reader, SPECS).settings.rows_page

@@ -1,6 +1,7 @@
 """The data as plain Python, for views and commands: rows of the author's own classes, read as they are looked at."""
 
 from brique.store.db.cells import CellSpec, Counted, Total, part_of
+from brique.store.db.chosen import DEFAULTS, choices, chosen
 from brique.store.db.clocks import seconds_of
 from brique.store.db.effects import Asked, Attachment, Letters
 from brique.store.db.facade import Classes, Db, Known
@@ -13,6 +14,7 @@ from brique.store.db.where import sort_key as compare_key
 from brique.store.db.write import WriteDb
 
 __all__ = [
+    "DEFAULTS",
     "KEY_COLUMN",
     "PENDING_COLUMN",
     "Asked",
@@ -35,6 +37,8 @@ __all__ = [
     "Total",
     "WriteDb",
     "canonical",
+    "choices",
+    "chosen",
     "compare_key",
     "part_of",
     "row_json",

@@ -15,6 +15,7 @@ from brique.schema import PENDING, Column, Kind, Table, TableSpec, Value, from_p
 from brique.store.db import cells, clocks
 from brique.store.db.access import Access, Stored
 from brique.store.db.cells import PARTS_MAX, CellSpec, Counted, Total, key_of, part_of
+from brique.store.db.chosen import DEFAULTS, Chosen
 from brique.store.db.record import Record, Values, make, spec_of, values_of
 from brique.store.db.rows import Rows
 from brique.store.db.tracking import Forgetful, Read, Recorder
@@ -52,6 +53,7 @@ class Db:
         timezone: tzinfo = UTC,
         user: Any = None,
         keep_totals: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.recorder: Recorder = recorder or Forgetful()
         self._reader = reader
@@ -63,6 +65,7 @@ class Db:
         self._moment: datetime | None = None
         self._timezone = timezone
         self._user = user
+        self._settings = DEFAULTS if settings is None else settings
         self._cells = keep_totals
         self._open: WeakSet[Iterator[tuple[Value, ...]]] = WeakSet()
 
@@ -79,6 +82,11 @@ class Db:
         """Who asks. What a view makes of it is kept for this user alone."""
         self.recorder.personal()
         return self._user
+
+    @property
+    def settings(self) -> Chosen:
+        """The settings that this intranet runs with, by name: `db.settings.page_rows`."""
+        return Chosen(self._settings, self.recorder)
 
     def now(self, step: str | timedelta) -> datetime:
         """The time (aware, in the intranet's zone), cut to `step` ("30s", "5m", "1h"): the answer holds so long."""

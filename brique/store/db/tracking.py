@@ -84,6 +84,10 @@ class Recorder(Protocol):
         """The user was read: what is made belongs to this user alone."""
         ...
 
+    def setting(self, name: str, value: bytes) -> None:
+        """A setting was read; `value` tells what it was from anything else."""
+        ...
+
 
 class Forgetful:
     """A recorder for those who keep nothing, such as commands."""
@@ -101,4 +105,7 @@ class Forgetful:
         return
 
     def personal(self) -> None:
+        return
+
+    def setting(self, name: str, value: bytes) -> None:
         return

@@ -118,6 +118,8 @@ def sort_key(value: Value | tuple[Value, ...], nocase: bool = False) -> tuple[in
 
 def same(left: Value, right: Value) -> bool:
     """Equality as SQLite's `IS`: NULL is NULL, 1 is 1.0, '1' is not 1."""
+    if type(left) is type(right):
+        return left == right
     return sort_key(left) == sort_key(right)
 
 
