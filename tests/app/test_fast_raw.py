@@ -77,6 +77,21 @@ def test_several_requests_at_once_are_answered_in_order(both: Both) -> None:
     assert both.shelf.hits > hits
 
 
+def test_a_body_that_looks_like_a_request_is_a_body_although_it_comes_by_itself(both: Both) -> None:
+    for target in (ROW, "/api/tables/customer"):
+        head = request(target, f"Content-Length: {len(request())}")
+        assert same(both, request(), head, request(), LAST, pause=0.05).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_an_answer_that_is_ready_does_not_overtake_one_that_is_not(both: Both) -> None:
+    hits = both.shelf.hits
+    for _ in range(5):
+        said = same(both, request(), request("/openapi.json"), request(), LAST, pause=0.01)
+        assert said.count(b"HTTP/1.1 200 OK") == 4
+        assert said.rindex(b'"openapi"') < said.rindex(b'"_key":"1"') < said.rindex(b'"_key":"2"')
+    assert both.shelf.hits > hits
+
+
 HOSTILE = {
     "length and chunks": request(ROW, "Content-Length: 4", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
     "chunks": request(ROW, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n",
