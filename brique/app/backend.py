@@ -221,7 +221,7 @@ class BackendProcess:
             self._failed(fault)
         except MarkAhead as fault:
             self.replay = None
-            self._failed(fault, ahead={"mark": fault.facts["mark"], "last": fault.facts["last"]})
+            self._failed(fault, ahead=fault.facts)
         except (EngineAway, Busy, NoRoom) as fault:
             log.info("%s: the engine is away: %s", self.name, fault.message)
             self._stopped.wait(_ENGINE_PAUSE_SECONDS)
@@ -238,7 +238,7 @@ class BackendProcess:
         if self.replay is None:
             self.replay = self._new_replay()
         with self.guard.call(self.seconds):
-            Restart(self.replay).rewind(self._applied_after, self._state_of)
+            Restart(self.replay).rewind(self._applied_after, self._state_of, self._receipt_at)
         self._say(state=str(self.breaker.health), last_error="", next_try=None)
         self.refreshing.now()
 
@@ -287,6 +287,7 @@ class BackendProcess:
                 ahead=ahead,
                 adopted=0 if adopted is None else adopted.mark,
                 applied_after=self._applied_after,
+                receipt_at=self._receipt_at,
             )
         if ahead is not None:
             self._insist("backend", {"name": self.name, "fields": {"ahead": None}})
@@ -301,6 +302,12 @@ class BackendProcess:
     def _state_of(self, position: int) -> State | None:
         found = self.reader.command(position)
         return None if found is None else found.state
+
+    def _receipt_at(self, position: int) -> str | None:
+        """Of the command that the spool has there; "" when that is no command, None when nothing is there."""
+        with self.guard.pause():
+            found = self._keep_calling("receipt", {"position": position})["receipt"]
+        return None if found is None else str(found)
 
     def _parent(self, receipt: str) -> Parent | None:
         """What became of a command, whatever backend it goes to."""
@@ -418,12 +425,11 @@ class BackendProcess:
         with self.guard.pause():
             self._keep_calling(method, payload)
 
-    def _keep_calling(self, method: str, payload: dict[str, Any]) -> None:
-        """Call the engine until it has taken it in, also while it is away or has no room."""
+    def _keep_calling(self, method: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Call the engine until it has taken it in, also while it is away or has no room; its answer."""
         while True:
             try:
-                self.channel.call(method, payload)
-                return
+                return self.channel.call(method, payload)
             except (EngineAway, Busy, NoRoom):
                 if self._stopped.is_set():
                     raise

@@ -244,6 +244,10 @@ class Engine:
             if not others:
                 self._waiters.pop(position, None)
 
+    async def _receipt(self, payload: dict[str, Any]) -> dict[str, Any]:
+        found = self.writer.run(partial(self.ledger.receipt_at, payload["position"]))
+        return {"receipt": await asyncio.wrap_future(found)}
+
     async def _move(self, payload: dict[str, Any]) -> dict[str, Any]:
         await self.writer.ask_soon(msgspec.convert(payload, Move))
         return {}
@@ -401,6 +405,7 @@ class Engine:
     _METHODS: ClassVar[dict[str, Callable[[Engine, dict[str, Any]], Awaitable[dict[str, Any]]]]] = {
         "give": _give,
         "known": _known,
+        "receipt": _receipt,
         "move": _move,
         "dismiss": _dismiss,
         "claim": _claim,

@@ -185,7 +185,10 @@ def adopt(data: Path, backend: str, yes: bool) -> None:
     (or a newer state of it) has been writing there. Stop that copy first."""
     with Outbox(data) as outbox:
         ahead = outbox.stopped(backend)
-        click.echo(f"{backend} has applied commands up to {ahead.mark}; this spool ended at {ahead.last}.")
+        if ahead.forked:
+            click.echo(f"{backend} has applied another command as number {ahead.mark} than the one that is there here.")
+        else:
+            click.echo(f"{backend} has applied commands up to {ahead.mark}; this spool ended at {ahead.last}.")
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError("Once no other copy runs, add --yes.")

@@ -26,16 +26,20 @@ def _(text: str) -> str:
 
 @dataclass(frozen=True)
 class Lead:
-    """A backend is at `mark`, and the spool ended at `last` when that was first noticed."""
+    """A backend is at `mark`, and the spool ended at `last` when that was first noticed. `forked`: the spool had grown
+    past the mark by then, and has another command there; all up to `last` may be of the one or of the other."""
 
     mark: int
     last: int
+    forked: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Lead | None:
         """What a backend's facts say; None when it is not ahead."""
         found = facts.get("ahead")
-        return cls(int(found["mark"]), int(found["last"])) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping):
+            return None
+        return cls(int(found["mark"]), int(found["last"]), bool(found.get("forked")))
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ def keep(spool: Spool, wish: Adopt, ahead: Lead | None, at: str) -> None:
         raise Refused(_("{backend} is not stopped: there is nothing to take over."), backend=wish.backend)
     if ahead.mark != wish.mark:
         raise Refused(_("{backend} has moved on since: look again."), backend=wish.backend)
+    source, last = wish.source, spool.last()
     spool.skip_to(wish.mark)
-    source = wish.source
-    entry = journal.Adopted(wish.backend, wish.mark, wish.by, at, origin=source.origin, address=source.address)
+    entry = journal.Adopted(wish.backend, wish.mark, wish.by, at, source.origin, source.address, after=last)
     spool.append([Entry(journal.encode(entry))], urgent=True)
 
 

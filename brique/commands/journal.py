@@ -63,7 +63,8 @@ class Dismissed(msgspec.Struct, frozen=True, tag="dismissed", omit_defaults=True
 
 
 class Adopted(msgspec.Struct, frozen=True, tag="adopted", omit_defaults=True):
-    """`by` has taken the mark of `backend`, which was ahead of this spool, for good."""
+    """`by` has taken the mark of `backend`, which was ahead of this spool, for good. Positions past `after` up to the
+    mark were not given out (0: an older brique did not note that)."""
 
     backend: str
     mark: int
@@ -71,6 +72,7 @@ class Adopted(msgspec.Struct, frozen=True, tag="adopted", omit_defaults=True):
     at: str
     origin: str = ""
     address: str = ""
+    after: int = 0
 
 
 class Climbed(msgspec.Struct, frozen=True, tag="climbed"):

@@ -24,7 +24,7 @@ from brique.commands.showing import show, show_all
 from brique.commands.tokens import check_same, taken, token_key
 from brique.errors import BriqueError, NoRoom, NotFound, TooMuch
 from brique.schema import State
-from brique.spool import Entry, Spool, Stretch
+from brique.spool import Entry, Record, Spool, Stretch
 from brique.store import Span, Store, Tx, positions_in, spans_of
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,17 @@ class Ledger:
         facts = {"id": command.id, "position": record.position, "state": str(state), "digest": command.digest}
         first = command.changes[0] if command.changes else None
         return {**facts, "table": first.table if first else "", "key": first.key if first else ""}
+
+    def receipt_at(self, position: int) -> str | None:
+        """Of the command that the spool keeps at `position`; "" when there never was one, None when nothing is left."""
+        for record in self.spool.read(position - 1, 2):  # damage, or a gap, may come first
+            if isinstance(record, Record):
+                entry = journal.decode(record.payload)
+                if record.position == position:
+                    return entry.command.id if isinstance(entry, journal.Given) else ""
+                if isinstance(entry, journal.Adopted) and entry.after and entry.after < position <= entry.mark:
+                    return ""  # skipped, because another backend was there
+        return None
 
     def _shown_upto(self) -> int:
         with self.store.look() as tx:

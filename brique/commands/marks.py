@@ -3,6 +3,8 @@
     mark of the stream       every command at or below it has been applied, or had settled before it moved
     mark of `stream#7`       1: the command at 7 was overtaken, and has not been applied; 2: it has, since
     mark of `stream#`        the newest position that was ever overtaken: nobody looks for such marks past it
+    mark of `stream@`        the *witness*: the mark of the stream, times 2**20, and a sum over the receipt of the
+                             command there (0: not known); another command at that place is another spool's
 
 All move in the backend's own transactions. A command waits while others overtake it when it builds on one that
 belongs to another backend, or when the backend never answers to it alone.
@@ -10,12 +12,20 @@ belongs to another backend, or when the backend never answers to it alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from zlib import crc32
 
 from brique.backends import Backend, Session
 from brique.errors import BackendAway
 
 OVERTAKEN, LATE = 1, 2
+_SUMS = 1 << 20
+"""Two commands have the same sum once in a million times; positions up to 2**43 fit beside it."""
+
+
+def witness_of(position: int, receipt: str) -> int:
+    """What the witness says of a mark at `position`, moved by the command of that receipt ("": by none)."""
+    return position * _SUMS + (crc32(receipt.encode()) % (_SUMS - 1) + 1 if receipt else 0)
 
 
 class _Undone(Exception):
@@ -30,13 +40,26 @@ class Marks:
         self.stream = stream
         self._mark: int | None = None
         self._newest: int | None = None
+        self._witness = self._next = 0
         self._known: dict[int, int] = {}
 
     def position(self) -> int:
         """The mark, 0 when there is none. Asked of the backend once, then kept as it moves. Raises BackendAway."""
         if self._mark is None:
+            self._witness = self.backend.watermark(f"{self.stream}@") or 0
             self._mark = self.backend.watermark(self.stream) or 0
         return self._mark
+
+    def is_of(self, receipt_at: Callable[[int], str | None]) -> bool:
+        """Whether the command that has moved the mark is the one that this spool has there, as far as can be told:
+        there may be no witness (an older brique, a move without a command), or nothing may be left in the spool.
+        `receipt_at(position)`: None for nothing, "" for something that is no command. Raises BackendAway."""
+        mark = self.position()
+        at, known = divmod(self._witness, _SUMS)
+        if at != mark or not known:
+            return True
+        receipt = receipt_at(mark)
+        return receipt is None or (receipt != "" and witness_of(mark, receipt) == self._witness)
 
     def doubt(self) -> None:
         """The marks may have moved without us (a lost answer, another replayer): ask again."""
@@ -53,15 +76,18 @@ class Marks:
             self._known[position] = self.backend.watermark(f"{self.stream}#{position}") or 0
         return self._known[position] == OVERTAKEN
 
-    def move(self, session: Session, to: int, overtaken: Iterable[int]) -> None:
-        """Move the mark to `to` inside a transaction, past the commands at `overtaken`. Raises BackendAway when
-        somebody else has moved it."""
+    def move(self, session: Session, to: int, overtaken: Iterable[int], receipt: str = "") -> None:
+        """Move the mark to `to` inside a transaction, past the commands at `overtaken`; `receipt`: of the command
+        there, where that is known. Raises BackendAway when somebody else has moved it."""
         new = [position for position in overtaken if position > self.position()]
         done = all(session.move_watermark(f"{self.stream}#{position}", 0, OVERTAKEN) for position in new)
         if new:
             self.is_overtaken(new[-1])
             done = done and session.move_watermark(f"{self.stream}#", self._newest or 0, max(new))
-        self._check(done and session.move_watermark(self.stream, self.position(), to))
+        now, self._next = self.position(), witness_of(to, receipt)
+        if self._witness != self._next:
+            done = done and session.move_watermark(f"{self.stream}@", self._witness, self._next)
+        self._check(done and session.move_watermark(self.stream, now, to))
 
     def put_behind(self, positions: Sequence[int]) -> None:
         """Mark commands at or below the mark as overtaken, in a transaction of its own, whatever was known of their
@@ -84,7 +110,7 @@ class Marks:
             if position > (self._mark or 0):
                 self._known[position] = OVERTAKEN
                 self._newest = max(self._newest or 0, position)
-        self._mark = to
+        self._mark, self._witness = to, self._next
 
     def late(self, session: Session, position: int) -> None:
         """Mark an overtaken command as applied, inside its transaction. Raises BackendAway as `move`."""

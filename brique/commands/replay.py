@@ -85,6 +85,8 @@ class Replay:
         self.notes: Notes = notes or MemoryNotes()
         self.numbers = Numbers(specs, real_key)
         self.marks = Marks(backend, stream)
+        self.adopted = 0
+        """The mark that a person has taken for good."""
         self.pace = Pace(batch_max, monotonic=monotonic, chance=chance)
         self.course = Course(
             specs,
@@ -276,7 +278,7 @@ class Replay:
                 if is_late:
                     self.marks.late(session, items[0].position)
                 elif self._is_marked:
-                    self.marks.move(session, items[-1].position, overtaken)
+                    self.marks.move(session, items[-1].position, overtaken, items[-1].command.id)
                     self.notes.overtaken(overtaken)
                 if self._is_marked and sent.keys:
                     self.notes.given(sent.keys)

@@ -6,6 +6,7 @@
 | behind | the backend was restored, or crashed before it had flushed | what it forgot is kept again, and sent again |
 | gone | its table was dropped, or never was | nothing is sent again: that would prove nothing |
 | ahead | somebody copied a data folder, or an old one was put back by hand | stop, and ask a person (`MarkAhead`) |
+| that of another command than ours there | the same, and the spool has grown past it since | stop, likewise |
 | of the stream that this spool was | brique was restored from its backup | what that stream did is taken over |
 """
 
@@ -31,7 +32,8 @@ _ADOPTED = "The backend had got further than this outbox knew of; it may have be
 
 
 class MarkAhead(BriqueError):
-    """The backend has applied commands of this stream that this spool does not know. Facts `mark`, `last`."""
+    """The backend has applied commands of this stream that this spool does not know. Facts `mark`, `last`; `forked`
+    when this spool has others in their place."""
 
     status = 409
     code = "mark-ahead"
@@ -53,19 +55,23 @@ class Restart:
         ahead: Lead | None = None,
         adopted: int = 0,
         applied_after: Callable[[int], Sequence[int]] = lambda _: (),
+        receipt_at: Callable[[int], str | None] = lambda _: None,
     ) -> None:
         """To be called once. `waiting`: what waits, all that may have been sent included; `shown`: the last spool
         position of that moment; `was_marked`: whether what was applied last, was applied with a watermark;
         `applied_after(position)` lists some positions of applied commands, oldest first, until there are none;
         `ancestors`: the streams that the spool was before it was restored; `ahead`: that the mark was ahead when it
         was last looked at (the spool has grown since, which makes nothing right); `adopted`: the mark that a person
-        has taken for good. Raises BackendAway, MarkAhead.
+        has taken for good; `receipt_at`: see `Marks.is_of`. Raises BackendAway, MarkAhead.
         """
         replay = self.replay
+        replay.adopted = adopted
         replay.ancestors = sorted(ancestors, key=lambda one: one.last)
         if replay.rung is Rung.WATERMARK:
             self._check(shown if ahead is None else min(shown, ahead.last), adopted)
-            if ahead is not None and replay.marks.position() > ahead.last:
+            self._compare(receipt_at)
+            mark = replay.marks.position()
+            if ahead is not None and (mark > ahead.last or (ahead.forked and mark <= adopted)):
                 waiting = self._adopt(waiting, ahead.last)
         last = max((ancestor.last for ancestor in ancestors), default=0)
         if replay.rung is Rung.WATERMARK and last and not replay.marks.position():
@@ -88,6 +94,21 @@ class Restart:
                 f"{self.replay.backend.name}",
                 mark=mark,
                 last=shown,
+            )
+
+    def _compare(self, receipt_at: Callable[[int], str | None]) -> None:
+        """Raises MarkAhead when another command has moved the mark than the one that is here, and nobody took it."""
+        marks = self.replay.marks
+        mark = marks.position()
+        if mark > self.replay.adopted and not marks.is_of(receipt_at):
+            raise MarkAhead(
+                f"{self.replay.backend.name} has applied another command as number {mark} than the one that this "
+                "outbox has there: another copy of brique's data has been writing there.",
+                try_this="stop the other copy; then let this one go on from there: brique spool adopt "
+                f"{self.replay.backend.name}",
+                mark=mark,
+                last=mark,
+                forked=True,
             )
 
     def _bring_in_line(self, rest: Sequence[Waiting], upto: int, applied_after: Callable[[int], Sequence[int]]) -> None:
@@ -171,11 +192,12 @@ class Restart:
         self,
         applied_after: Callable[[int], Sequence[int]],
         state_of: Callable[[int], State | None] = lambda _: None,
+        receipt_at: Callable[[int], str | None] = lambda _: None,
     ) -> int:
         """Put commands back to kept that were applied and that the backend does not know of any more: it was restored,
         or crashed before it had flushed. How many. `applied_after(position)` lists some positions of applied ones,
         oldest first, until there are none; `state_of` tells the state of one. What this process remembers of applied
-        commands may be over as well: from now on it asks the store.
+        commands may be over as well: from now on it asks the store. Raises BackendAway, MarkAhead.
         """
         replay = self.replay
         if replay.rung is not Rung.WATERMARK:
@@ -183,6 +205,7 @@ class Restart:
         replay.marks.doubt()
         replay.course.forget()
         replay.numbers.forget_all()
+        self._compare(receipt_at)
         mark = replay.marks.position()
         count = 0
         while mark and (forgotten := applied_after(mark)):

@@ -47,6 +47,14 @@ def stopped_lane(name: str, label: str, facts: Mapping[str, Any], formats: Forma
     if ahead is None:
         return None
     t, number = formats.t, formats.number
+    forked = t(
+        _(
+            "{backend} has taken another command as number {mark} than the one that this journal has there: another "
+            "copy of brique's data has been writing there. Nothing is sent until a person has looked."
+        ),
+        backend=label,
+        mark=number(ahead.mark),
+    )
     why = t(
         _(
             "{backend} has taken commands up to number {mark}, and this journal ended at {last} when that was noticed: "
@@ -66,7 +74,7 @@ def stopped_lane(name: str, label: str, facts: Mapping[str, Any], formats: Forma
         mark=number(ahead.mark),
     )
     title = t(_("{backend} is stopped"), backend=label)
-    return StoppedLane(name, label, ahead.mark, ahead.last, title, why, what)
+    return StoppedLane(name, label, ahead.mark, ahead.last, title, forked if ahead.forked else why, what)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from brique.backends import BATCH_ROWS, MARKER, Backend, Rung
+from brique.commands.marks import Marks, witness_of
 from brique.errors import BackendAway, BackendRefused
 from brique.schema import Change, Kind, Row, TableSpec
 from brique.schema.infer import infer
@@ -36,6 +37,9 @@ INSERT INTO "Order Details" VALUES (10248, 11, 14.00, 12, 'x'), (10248, 42, 9.80
 INSERT INTO keyless VALUES (1, 'x'), (1, 'x');
 INSERT INTO codes VALUES ('007', 'seven'), ('a,b~c', 'odd'), ('', 'empty');
 """
+
+
+_FAR = 2**43 - 9
 
 
 @dataclass
@@ -429,6 +433,31 @@ class BackendContract:
             assert session.move_watermark("b", 0, 3)
         assert (world.backend.watermark("a"), world.backend.watermark("b")) == (7, 3)
         assert world.backend.prepare(True).rung is Rung.WATERMARK
+
+    def test_a_mark_and_its_witness_move_together_or_not_at_all(self, world: World) -> None:
+        """`Marks` keeps them so: whose command has moved the mark, as a number of up to 63 bits."""
+        world.backend.prepare(True)
+        marks = Marks(world.backend, "a")
+        with world.backend.session() as session:
+            marks.move(session, _FAR, (), "R1")
+        marks.moved(_FAR, ())
+        with pytest.raises(RuntimeError), world.backend.session() as session:
+            marks.move(session, _FAR + 1, (), "R2")
+            raise RuntimeError
+        again = Marks(world.backend, "a")
+        assert again.position() == _FAR
+        assert world.backend.watermark("a@") == witness_of(_FAR, "R1") > 2**62
+        assert again.is_of({_FAR: "R1"}.get)
+        assert again.is_of(lambda _: None)  # nothing is kept there any more
+        assert not again.is_of({_FAR: "R2"}.get)
+        assert not again.is_of({_FAR: ""}.get)
+        with world.backend.session() as session:
+            assert session.move_watermark("a", _FAR, _FAR + 1)  # by a brique that knows no witness
+        marks.doubt()
+        assert marks.is_of({_FAR + 1: "R2"}.get)
+        with world.backend.session() as session:
+            marks.move(session, _FAR + 2, (), "R3")
+        assert not Marks(world.backend, "a").is_of({_FAR + 2: "R2"}.get)
 
     def test_the_marker_table_is_only_made_when_allowed(self, world: World) -> None:
         prepared = world.backend.prepare(False)

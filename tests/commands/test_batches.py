@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import psycopg
 import pytest
 
@@ -218,6 +219,58 @@ def test_what_was_given_since_a_lane_was_stopped_is_sent_although_the_mark_is_pa
     assert bench.run_sql("SELECT code, stock FROM item WHERE stock > 0 ORDER BY code") == [
         (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (9, 9), (10, 10),
     ]  # fmt: skip
+
+
+def forked(bench: Bench) -> list[Waiting]:
+    """A folder was copied after two commands, has gone to four, and the older copy was put back and has got three."""
+    fill(bench, 10)
+    changes = [Change("item", str(n), {"stock": 0}, {"stock": n}) for n in range(1, 5)]
+    bench.replay().run(bench.waiting(changes))
+    bench.outcomes.clear()
+    new = [Change("item", str(n), {"stock": 0}, {"stock": n}) for n in (8, 9, 10)]
+    return [*bench.waiting(changes[:2]), *(named(item, f"N{item.position}") for item in bench.waiting(new, 3))]
+
+
+def named(item: Waiting, receipt: str) -> Waiting:
+    command = msgspec.structs.replace(item.command, id=receipt)
+    return Waiting(item.position, item.state, command)
+
+
+def receipts(items: list[Waiting]) -> Callable[[int], str | None]:
+    return {item.position: item.command.id for item in items}.get
+
+
+def test_a_folder_copied_back_by_hand_is_noticed_although_its_outbox_has_grown_past_the_mark(bench: Bench) -> None:
+    kept = forked(bench)
+    with pytest.raises(MarkAhead) as raised:
+        Restart(bench.replay()).begin(kept, shown=5, was_marked=True, receipt_at=receipts(kept))
+    assert raised.value.facts == {"mark": 4, "last": 4, "forked": True}
+    assert not bench.outcomes
+    replay, lead = bench.replay(), Lead(4, 4, forked=True)
+    with pytest.raises(MarkAhead):
+        Restart(bench.replay()).begin(kept, shown=5, was_marked=True, ahead=lead, receipt_at=receipts(kept))
+    Restart(replay).begin(kept, shown=5, was_marked=True, ahead=lead, adopted=4, receipt_at=receipts(kept))
+    states = {at: outcome.state for at, outcome in bench.outcomes.items()}
+    assert states == {1: State.APPLIED, 2: State.APPLIED, 3: State.UNKNOWN, 4: State.UNKNOWN}
+    replay.run(kept[4:])
+    assert bench.run_sql("SELECT code FROM item WHERE stock > 0 ORDER BY code") == [(1,), (2,), (3,), (4,), (10,)]
+    Restart(bench.replay()).begin([], shown=5, was_marked=True, receipt_at=receipts(kept))  # its own command by now
+
+
+def test_another_copy_that_writes_meanwhile_is_noticed_when_the_backend_comes_back(bench: Bench) -> None:
+    kept = forked(bench)
+    with pytest.raises(MarkAhead):
+        Restart(bench.replay()).rewind(lambda _: (), receipt_at=receipts(kept))
+
+
+def test_a_marker_table_of_a_brique_without_witness_is_taken_over(bench: Bench) -> None:
+    kept = forked(bench)
+    bench.run_sql("DELETE FROM brique_cursor WHERE stream = 's@'")
+    replay = bench.replay()
+    Restart(replay).begin(kept[4:], shown=5, was_marked=True, receipt_at=receipts(kept))
+    replay.run(kept[4:])
+    with pytest.raises(MarkAhead):
+        Restart(bench.replay()).begin([], shown=5, was_marked=True, receipt_at=lambda _: "R5")
 
 
 def test_after_brique_was_restored_nothing_is_sent_that_the_stream_before_had_sent(bench: Bench) -> None:

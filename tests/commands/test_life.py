@@ -297,6 +297,16 @@ def test_what_settled_long_ago_is_forgotten_and_what_waits_stays(world: World) -
     assert world.state(waiting) is State.KEPT
 
 
+def test_the_spool_tells_whose_command_stands_at_a_position(world: World) -> None:
+    item = world.update("item", "A", stock=1)
+    world.replay()
+    assert world.ledger.receipt_at(item.position) == item.command.id
+    assert world.ledger.receipt_at(world.spool.last()) == ""  # that it was applied
+    assert world.ledger.receipt_at(world.spool.last() + 1) is None
+    world.ledger.forget(world.clock.now() + timedelta(days=1))
+    assert world.ledger.receipt_at(item.position) is None
+
+
 def test_a_report_about_a_command_that_is_forgotten_is_heard_for_the_others(world: World) -> None:
     """Somebody withdrew it, and its process had not looked again before it was forgotten."""
     gone, other = world.update("item", "A", stock=1), world.update("item", "B", stock=2)

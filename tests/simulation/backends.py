@@ -132,7 +132,8 @@ class FakeBackend:
             return
         session.is_doubtful = True
         self.call("commit")
-        self.refuse("refused at the commit", [entry.mark for entry in session.entries], 0.3)
+        if session.entries:  # else there is nothing to say no to
+            self.refuse("refused at the commit", [entry.mark for entry in session.entries], 0.3)
         faults, weather = self.faults, self.faults.weather
         away = BackendAway(f"{self.name}: away at the commit", at_commit=True)
         if faults.happens(weather.lost / 2, "connection lost before the commit"):

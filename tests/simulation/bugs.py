@@ -302,6 +302,11 @@ def leave_the_row_behind(stack: ExitStack) -> None:
     _put(stack, Tx, "_lay_again", lambda self, position: None)
 
 
+def trust_the_mark(stack: ExitStack) -> None:
+    """A mark is taken for ours whoever's command has moved it."""
+    _put(stack, Marks, "is_of", lambda self, receipt_at: True)
+
+
 @dataclass(frozen=True)
 class Bug:
     """`put` puts it in; of the seeds from 0 on, one of the first `seeds` notices it. `hint`: one that did when this was
@@ -327,6 +332,8 @@ class Bug:
 
 
 _LATE = Habits({**PLAIN, "sack": 15, "turn": 25}, moods=("late", "late", "quiet"), batch=1)
+
+
 _HALVES = Habits(pairs=0.7, moods=("flaky", "frozen", "wild"))
 _FORGETTING = Habits(
     {**PLAIN, "forget": 8, "click_again": 0}, moods=("quiet", "flaky", "dead"), taste="newest", late_forms=0.6, batch=3
@@ -362,6 +369,7 @@ BUGS = (
     Bug(forget_what_was_passed, 120, 55),
     Bug(give_a_half_back, 100, 202, _HALVES),
     Bug(leave_the_row_behind, 100, 47, _FORGETTING),
+    Bug(trust_the_mark, 100, 0),
 )
 
 

@@ -27,6 +27,7 @@ from typing import Any
 from brique.backends import Rung
 from brique.errors import EngineAway, NotFound
 from tests.simulation.backends import FakeBackend, Manner
+from tests.simulation.copied import CopiedFolder
 from tests.simulation.disk import SimDisk
 from tests.simulation.erp import Erp, tables_of
 from tests.simulation.faults import Crash, Ended, Faults
@@ -113,7 +114,8 @@ class Simulation:
         rare = {name: often for name, often in self.habits.rare.items() if name != "worsen_disk" or self.door.disk}
         self._actions = self._all_actions()
         self._usual, self._rare = _summed(self.habits.weights), _summed(rare)
-        self.lives = {name: Life(self._new_process(name)) for name in self.names}
+        self.lives = {name: self.new_life(name) for name in self.names}
+        self.copied = CopiedFolder(self)
 
     def _backend(self, name: str) -> FakeBackend:
         return FakeBackend(
@@ -158,6 +160,10 @@ class Simulation:
             self.habits.prompt,
         )
 
+    def new_life(self, name: str) -> Life:
+        """A process of a backend, just started."""
+        return Life(self._new_process(name))
+
     def _give_way(self) -> None:
         assert self.running is not None
         self.running.pause()
@@ -165,7 +171,7 @@ class Simulation:
     def _end_process(self, name: str) -> None:
         """Kill a backend's process, whatever it does; another one starts."""
         self._kill(name)
-        self.lives[name] = Life(self._new_process(name))
+        self.lives[name] = self.new_life(name)
 
     def _kill(self, name: str) -> None:
         life = self.lives[name]
@@ -252,7 +258,7 @@ class Simulation:
         life.process.channel.is_cut = True  # type: ignore[attr-defined]  # a simulated one
         self.zombies.append((life, life.turn))
         self.model.doubts += 1
-        self.lives[name] = Life(self._new_process(name))
+        self.lives[name] = self.new_life(name)
         if self.habits.eager:
             self._overtake(name)
 
@@ -286,15 +292,18 @@ class Simulation:
         """Until `commands` were asked, each step followed by a check. Raises Broken."""
         with self.faults.none():
             for name in self.names:
-                self._finish(name, "turn")
-                self._refresh_whole(name)
+                self.finish(name, "turn")
+                self.refresh_whole(name)
         while self.clients.count < commands and self.step < _STEPS_MAX:
             self.step += 1
+            if self.step == self.copied.at:
+                self.copied.take()
             self._act(self._next())
             if self.door.has_no_power:
                 self.mishaps.lose_power()
             self.check()
         self.rest()
+        self.copied.put_back()
 
     def _next(self) -> Callable[[], Any]:
         """What happens next."""
@@ -367,7 +376,7 @@ class Simulation:
                 self._settle_all()
                 self.clients.dismiss_all()
                 for name in self.names:
-                    self._refresh_whole(name)
+                    self.refresh_whole(name)
                 if not self.clients.needing_person():
                     break  # else it was noticed only now that a backend had forgotten something
             self.check()
@@ -381,7 +390,7 @@ class Simulation:
     def _settle_all(self) -> None:
         for _ in range(8):
             for name in self.names:
-                self._finish(name, "turn")
+                self.finish(name, "turn")
             while self.clients.decide():
                 pass
             self.check()
@@ -393,7 +402,7 @@ class Simulation:
             self.clock.seconds += 60
         raise Broken(f"at rest, and these wait: {waiting}")
 
-    def _finish(self, name: str, what: str) -> None:
+    def finish(self, name: str, what: str) -> None:
         """Let what is under way come to its end, then do it once more, whole."""
         for begin in (False, True):
             if begin:
@@ -403,14 +412,14 @@ class Simulation:
                     if getattr(self.lives[name], each) is not None:
                         self._do(name, each)
 
-    def _refresh_whole(self, name: str) -> None:
+    def refresh_whole(self, name: str) -> None:
         """A whole refresh, after another try when its connection was cut."""
         for _ in range(3):
-            self._finish(name, "refresh")
+            self.finish(name, "refresh")
             if str(self.lives[name].process.breaker.health) != "down":
                 return
             self.clock.seconds += 60
-            self._finish(name, "turn")
+            self.finish(name, "turn")
         raise Broken(f"{name} answers, and is down: {self.lives[name].process.breaker.reason}")
 
     def stop_all(self) -> None:
@@ -425,12 +434,12 @@ class Simulation:
         self.door.has_no_power = False
         with self.faults.none(), self.sound_disk():
             self.door.alive()
-            self.lives = {name: Life(self._new_process(name)) for name in self.names}
+            self.lives = {name: self.new_life(name) for name in self.names}
             for erp in self.erps.values():
                 erp.thaw(self.chance() < 0.5)
             for name in self.names:
-                self._finish(name, "turn")
-                self._refresh_whole(name)
+                self.finish(name, "turn")
+                self.refresh_whole(name)
 
 
 def simulate(
