@@ -325,3 +325,50 @@ def test_after_any_life_the_place_equals_the_views(tmp_path: Path, part: int) ->
     for seed in range(FIRST + part, FIRST + LIVES, 4):
         wrong = live(tmp_path / f"{seed}.db", seed, faults=0.2)
         assert not wrong, f"PUBLISH_LIVES=1 PUBLISH_LIFE={seed}: {wrong}"
+
+
+def quiet(path: Path, seed: int) -> Life:
+    """A life in which nothing happens by itself any more."""
+    life = Life(path, seed)
+    life.world.write("customers", {"number": 1, "name": "Awa"})
+    life.calm()
+    return life
+
+
+def just_before(life: Life, which: Callable[[Outgoing], bool], act: Callable[[], None]) -> None:
+    """Do `act` once, when what `which` says is about to be told."""
+    take, left = life.publishing.take, [act]
+
+    def taken(payload: Any) -> None:
+        if left and which(msgspec.msgpack.decode(payload["outgoing"], type=Outgoing)):
+            left.pop()()
+        take(payload)
+
+    life.publishing.take = taken  # type: ignore[method-assign]
+
+
+def test_what_comes_to_be_while_it_is_told_that_it_is_not_there_is_sent(tmp_path: Path) -> None:
+    life = quiet(tmp_path / "x.db", 1)
+    life.world.write("orders", order(1, 1, "secret"))
+    just_before(life, lambda told: bool(told.waits), lambda: life.world.write("orders", order(1, 1, "open")))
+    life.calm()
+    assert not life.compare()
+    assert life.place.items["of_number/number=1"].body == b'{"status":"open"}'
+    life._opened.__exit__(None, None, None)
+
+
+def test_a_table_that_is_replaced_while_its_keys_are_gone_through_is_gone_through_again(tmp_path: Path) -> None:
+    life = quiet(tmp_path / "x.db", 1)
+
+    def replace() -> None:
+        with life.world.store.transaction() as tx:
+            row = {name: order(7, 1, "open").get(name) for name in SPECS["orders"].names}
+            tx.apply_base("orders", [("7", row)])
+            tx.reloaded.add("orders")
+
+    life._rebuild()
+    just_before(life, lambda told: any("of_number" in name for name, _, _ in told.listed), replace)
+    life.calm()
+    assert not life.compare()
+    assert "of_number/number=7" in life.place.items
+    life._opened.__exit__(None, None, None)
