@@ -33,6 +33,10 @@ def main() -> int:
         )
     if given.bugs:
         return _show_bugs()
+    if given.mended and given.accumulate is not None:
+        for seed in given.mended:
+            record.Record(given.accumulate).mended(seed)
+        return 0
     if given.merge is not None:
         record.Record().merge(given.merge)
         figures.write_report()
@@ -57,6 +61,15 @@ def _arguments() -> argparse.Namespace:
         const=record.RESULT,
         metavar="FILE",
         help="with seeds that no run has had, and keep what they did: in FILE, or with the results of the benches",
+    )
+    parser.add_argument(
+        "--mended",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="SEED",
+        help="with --accumulate: seeds whose fault was found and mended; that they hold by now would prove nothing, "
+        "since lives change with the program",
     )
     parser.add_argument("--merge", type=Path, metavar="FILE", help="add the runs of FILE to the benches' results")
     parser.add_argument("--revision", default="", help="what is tested, where no repository can say it")
@@ -90,8 +103,6 @@ def _run(given: argparse.Namespace) -> int:
     kept = record.Record(given.accumulate) if given.accumulate is not None else None
     following = itertools.count(given.first or int(time.time()) % 1_000_000 * 1_000, runs.CHUNK)
     take = (lambda count: next(following)) if kept is None else (lambda count: kept.take(count, given.first))
-    if kept is not None:
-        _try_again(kept)
     total, spans, told = runs.Totals(), list[tuple[int, int]](), 0.0
     began, start, revision = datetime.now(UTC), time.monotonic(), given.revision or _revision()
     for done, span in runs.run(take, given.seconds, given.workers, given.commands):
@@ -110,13 +121,6 @@ def _run(given: argparse.Namespace) -> int:
             figures.write_report()
     _say(total, spans, seconds)
     return 1 if total.failures else 0
-
-
-def _try_again(kept: record.Record) -> None:
-    """Seeds that broke a promise may hold by now."""
-    for seed in kept.broken():
-        if not runs.run_chunk(seed, 1).failures:
-            kept.mended(seed)
 
 
 def _say(total: runs.Totals, spans: list[tuple[int, int]], seconds: float) -> None:

@@ -66,12 +66,8 @@ class Record:
             kept["spans"] = [*(one for one in kept["spans"] if one["id"] != run["id"]), run]
             _tell(kept)
 
-    def broken(self) -> list[int]:
-        """Seeds that have broken a promise, and have not been seen to hold since."""
-        return [int(seed) for run in self.read()["spans"] for seed in run["violations"]]
-
     def mended(self, seed: int) -> None:
-        """A seed that had broken a promise holds."""
+        """The fault that made a seed break a promise was found and mended."""
         with self._open() as kept:
             for run in kept["spans"]:
                 text = run["violations"].pop(str(seed), None)
