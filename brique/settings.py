@@ -1,4 +1,4 @@
-"""Options, each in one row: name, type, default, unit, help, and whether it may change while brique runs.
+"""Options, each in one row: name, type, default, unit, help and bounds. They are read once, at the start.
 
 A value comes from, in this order: the command line's flag, the environment (`BRIQUE_NAME`), the file `brique.toml` in
 the data folder, the default. An unknown name or a value that does not fit stops the start and names itself. From the
@@ -46,7 +46,6 @@ class Setting:
     default: Value
     unit: str
     help: str
-    live: bool
     low: float | None
     high: float | None
     choices: tuple[str, ...]
@@ -65,13 +64,12 @@ def _row(
     unit: str,
     help: str,  # noqa: A002 - the word of the table
     *,
-    live: bool = False,
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
 ) -> V:
     """One row of the table: a field of `Settings` whose metadata is the rest of the row."""
-    rest = {"unit": unit, "help": help, "live": live, "low": low, "high": high, "choices": choices}
+    rest = {"unit": unit, "help": help, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=rest)
 
 
@@ -91,16 +89,16 @@ class Settings:
     ready_seconds: float = _row(30.0, "s", "Time for a process to become ready.", low=0.5, high=600)
 
     # requests
-    body_bytes_max: int = _row(64 * MIB, "bytes", "Largest request body, files included.", live=True, low=KIB)
+    body_bytes_max: int = _row(64 * MIB, "bytes", "Largest request body, files included.", low=KIB)
     request_seconds_max: float = _row(30.0, "s", "Longest time for a page, but for downloads.", low=0.5, high=3600)
     ready_bytes_max: int = _row(64 * MIB, "bytes", "Answers kept ready in each web process; 0: none.", low=0)
     developer_panel: int = _row(0, "0 or 1", "1: administrators see below each page how it came about.", low=0, high=1)
     views_twice: int = _row(0, "0 or 1", "1: each view is run twice, compared and watched closely.", low=0, high=1)
     kept_bytes_max: int = _row(512 * MIB, "bytes", "Of what views make, so much is kept, the last used.", low=MIB)
-    page_rows: int = _row(25, "rows", "Rows on a list page.", live=True, low=1)
-    page_rows_max: int = _row(200, "rows", "Most rows on a page or in an API answer.", live=True, low=1, high=10_000)
-    export_rows_max: int = _row(0, "rows", "Most rows in an export; 0: no limit.", live=True, low=0)
-    cell_bytes_max: int = _row(4 * MIB, "bytes", "Largest single value.", live=True, low=64)
+    page_rows: int = _row(25, "rows", "Rows on a list page.", low=1)
+    page_rows_max: int = _row(200, "rows", "Most rows on a page or in an API answer.", low=1, high=10_000)
+    export_rows_max: int = _row(0, "rows", "Most rows in an export; 0: no limit.", low=0)
+    cell_bytes_max: int = _row(4 * MIB, "bytes", "Largest single value.", low=64)
     live_connections_max: int = _row(
         10_000, "connections", "Open pages that each web process keeps up to date at once.", low=0, high=1_000_000
     )
@@ -119,15 +117,11 @@ class Settings:
     )
 
     # signing in
-    session_idle_hours: float = _row(
-        12.0, "h", "A session ends after this time without a request.", live=True, low=0.01
-    )
-    session_absolute_hours: float = _row(168.0, "h", "A session ends after this time in any case.", live=True, low=0.01)
+    session_idle_hours: float = _row(12.0, "h", "A session ends after this time without a request.", low=0.01)
+    session_absolute_hours: float = _row(168.0, "h", "A session ends after this time in any case.", low=0.01)
 
     # writing
-    settle_wait_ms: int = _row(
-        300, "ms", "A write waits so long for its end before it says 'pending'.", live=True, low=0
-    )
+    settle_wait_ms: int = _row(300, "ms", "A write waits so long for its end before it says 'pending'.", low=0)
     spool_queue_max: int = _row(
         10_000, "commands", "Commands that wait for the disk before writers are told 'busy'.", low=1, high=1_000_000
     )
@@ -137,7 +131,6 @@ class Settings:
         "commands",
         "Commands sent to a backend in one transaction, usually: down to a tenth while it is slow, up to five times as "
         "many while it is quick.",
-        live=True,
         low=1,
         high=100_000,
     )
@@ -145,16 +138,15 @@ class Settings:
         30.0,
         "days",
         "Settled commands, and the tokens that make a write once only, are kept so long.",
-        live=True,
         low=0,
     )
     bulk_commands_max: int = _row(
-        1000, "commands", "Most commands that one bulk action in the outbox decides.", live=True, low=1, high=100_000
+        1000, "commands", "Most commands that one bulk action in the outbox decides.", low=1, high=100_000
     )
     notice_minutes: float = _row(
-        10.0, "min", "An author gets at most one mail in this time about writes that need him.", live=True, low=0
+        10.0, "min", "An author gets at most one mail in this time about writes that need him.", low=0
     )
-    change_log_rows_max: int = _row(100_000, "rows", "Length of the change log.", live=True, low=1000)
+    change_log_rows_max: int = _row(100_000, "rows", "Length of the change log.", low=1000)
 
     # backends
     backend_timeout_seconds: float = _row(
@@ -165,13 +157,11 @@ class Settings:
     probe_seconds_max: float = _row(5.0, "s", "Longest pause before a backend that is down is tried again.", low=0.01)
     publish_keys_max: int = _row(1_000_000, "keys", "Most keys that are published at one place.", low=1)
     publish_value_bytes_max: int = _row(4 * MIB, "bytes", "Largest value that is published.", low=KIB, high=16 * MIB)
-    refresh_seconds: float = _row(30.0, "s", "Pause between two refreshes of a table.", live=True, low=0.1)
+    refresh_seconds: float = _row(30.0, "s", "Pause between two refreshes of a table.", low=0.1)
 
     # room on disk
-    free_disk_bytes_min: int = _row(
-        256 * MIB, "bytes", "Below this free room refreshes stop growing the copy.", live=True, low=0
-    )
-    spool_free_bytes_min: int = _row(64 * MIB, "bytes", "Below this free room writes are refused.", live=True, low=0)
+    free_disk_bytes_min: int = _row(256 * MIB, "bytes", "Below this free room refreshes stop growing the copy.", low=0)
+    spool_free_bytes_min: int = _row(64 * MIB, "bytes", "Below this free room writes are refused.", low=0)
 
     spool_bytes_max: int = _row(16 * GIB, "bytes", "Beyond this size of the spool writes are refused.", low=MIB)
     spool_segment_bytes: int = _row(
@@ -183,8 +173,8 @@ class Settings:
     command_bytes_max: int = _row(16 * MIB, "bytes", "Largest command that is kept.", low=KIB, high=GIB)
 
     # looking after it
-    error_groups_max: int = _row(500, "groups", "Kinds of errors that are kept; the oldest go first.", live=True, low=1)
-    log_level: str = _row("warning", "", "Least weight of what is logged.", live=True, choices=LOG_LEVELS)
+    error_groups_max: int = _row(500, "groups", "Kinds of errors that are kept; the oldest go first.", low=1)
+    log_level: str = _row("warning", "", "Least weight of what is logged.", choices=LOG_LEVELS)
     log_format: str = _row("logfmt", "", "Form of a log line.", choices=LOG_FORMATS)
 
     @property
