@@ -131,9 +131,9 @@ def _django(binaries: Path, shop: Shop, shared: dict[str, str], *, quick: bool) 
     )
     cookie = made.stdout.strip()
     servers = {
-        "uwsgi": ["uwsgi", "--http-socket", "127.0.0.1:{port}", "--module", "django_app:application", "--master",
-                  "--processes", "1", "--http-keepalive", "--add-header", "Connection: keep-alive", "--so-keepalive",
-                  "--disable-logging", "--die-on-term", "--need-app"],
+        "uwsgi": ["uwsgi", "--http", "127.0.0.1:{port}", "--http-keepalive=75", "--module",
+                  "django_app:application", "--master", "--processes", "1", "--disable-logging", "--die-on-term",
+                  "--need-app"],
         "granian": ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1",
                     "--no-access-log", "--log-level", "error", "django_app:application"],
         "gunicorn": ["gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "gthread", "--threads", "4",
