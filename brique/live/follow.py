@@ -74,6 +74,7 @@ class Live:
         self._rights: dict[tuple[str, str], bool] = {}
         self._known = Pulse()
         self._version = -1
+        self._news: list[tuple[str, str, str]] = []
         self._looker: asyncio.Task[None] | None = None
         self._alarm: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,7 +96,7 @@ class Live:
 
     def news(self, news: Sequence[tuple[str, str, str]]) -> None:
         """These views have become something else: (name, identity, mark) of each."""
-        self._soon(lambda: self._tell_views(news))
+        self._soon(lambda: self._note_news(news))
 
     def renew(self) -> None:
         """The engine may be another one."""
@@ -115,6 +116,11 @@ class Live:
     def _soon(self, act: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(act)
+
+    def _note_news(self, news: Sequence[tuple[str, str, str]]) -> None:
+        """To be told with the next look, which is now: so that the tables' news make one event with it."""
+        self._news += news
+        self._ring_alarm()
 
     def _ring_alarm(self) -> None:
         if self._alarm is not None:
@@ -323,6 +329,7 @@ class Live:
                 anyway = loop.time() + _LOOK_ANYWAY_SECONDS
             try:
                 self._look(loop.time(), overdue=overdue)
+                self._tell_views(loop.time())
                 self._heart.beat(loop.time())
             except Exception:  # the followers' streams must outlive a look that fails
                 log.exception("looking for changes failed; trying again")
@@ -369,9 +376,10 @@ class Live:
         for follower in list(channel.followers):
             follower.tell(frozenset((probe.name,)), now)
 
-    def _tell_views(self, news: Sequence[tuple[str, str, str]]) -> None:
+    def _tell_views(self, now: float) -> None:
         """Followers of these views hear of it, unless they know."""
-        now, watches = asyncio.get_running_loop().time(), self._watches
+        news, self._news = self._news, []
+        watches = self._watches
         if watches is None:
             return
         for name, arguments, mark in news:

@@ -17,6 +17,7 @@ from brique.app.watching import look, plain_user
 from brique.errors import EngineAway
 from brique.http import User
 from brique.live import Live, LiveLimits, Watches
+from brique.live import follow as looking
 from brique.views import Db, Keeper, Maker, Offer, ViewFailed, Watched, view_of
 from brique.views import watched as watching
 from tests.views.world import CLASSES, SPECS, Order, World, order
@@ -194,12 +195,13 @@ def _field(event: bytes, name: str) -> str:
 
 async def settled() -> None:
     for _ in range(20):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.002)
 
 
 @pytest.fixture
 async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:  # type: ignore[misc]
     monkeypatch.setattr(watching, "QUICK_SECONDS", 10)
+    monkeypatch.setattr(looking, "_GAP_SECONDS_MIN", 0.001)
     made = Pair(tmp_path / "store.db")
     runs.clear()
     yield made
