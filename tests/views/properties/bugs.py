@@ -11,6 +11,7 @@ from typing import Any
 from brique.store import Db, Representations, Rows
 from brique.store.db.record import Values
 from brique.views import cells, keeper, letting_go, notes, pattern, patterns, reading
+from brique.views import entries as remembered
 from brique.views.recorder import Recording
 from tests.views.properties.life import Life, Violation
 
@@ -357,8 +358,7 @@ def old_dependencies_kept(patch: Patch) -> None:
 
 
 def schemes_forgotten(patch: Patch) -> None:
-    in_use = keeper.Keeper._in_use
-    patch.set(keeper.Keeper, "_in_use", lambda self, kept, table: set(in_use(self, kept, table)))
+    patch.set(remembered.Entries, "add", lambda *_: None)
 
 
 def old_rows_left_in_totals(patch: Patch) -> None:
