@@ -28,6 +28,8 @@ class Asked:
     state: State | None = None
     doubts: int = 0
     """How often somebody could not know what had arrived, by the time when it was given."""
+    followed: set[str] = field(default_factory=set)
+    """What it waits for and was done before it; that may be forgotten, and refused when it is sent again."""
     epoch: int = 0
     """How often its backend had forgotten something by the time when it was seen applied."""
 

@@ -215,14 +215,16 @@ class Model:
         for asked in touched:
             own = self.ledgers[asked.backend].counts
             if not any(what in own for what in asked.wanted()):
+                asked.followed.clear()
                 continue
-            for receipt in asked.command.after:
+            for receipt in sorted({*asked.command.after} - asked.followed):
                 parent = self.asked[receipt]
                 done = self.ledgers[parent.backend].counts
                 missing = [what for what in parent.wanted() if what not in done]
                 is_told = parent.is_forgotten or parent.position in self.decided or parent.state is State.APPLIED
                 if missing and not is_told:
                     raise Broken(f"{asked.id} was done before {receipt}, which it waits for ({parent.state})")
+                asked.followed.add(receipt)
 
     def has_late_names(self, backend: str) -> bool:
         """Whether a command waits that names a row as it was called before the backend gave it a number."""
