@@ -59,7 +59,9 @@ def _command(place: int, backend: str, clock: SystemClock) -> Command:
 
 
 def _mark(connection: psycopg.Connection[tuple[int]]) -> int:
-    found = connection.execute("SELECT coalesce(max(position), 0) FROM brique_cursor").fetchone()
+    found = connection.execute(
+        "SELECT coalesce(max(position), 0) FROM brique_cursor WHERE stream NOT SIMILAR TO '%(@|#|!)%'"
+    ).fetchone()
     return int(found[0]) if found else 0
 
 

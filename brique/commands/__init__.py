@@ -11,6 +11,7 @@ from brique.commands.desk import Answer, Author, Desk, may
 from brique.commands.heirs import arguments_with_heirs, with_heirs
 from brique.commands.ledger import Ledger
 from brique.commands.life import LIFE, MOVES, WAITS, check_move, may_move
+from brique.commands.marks import Marks
 from brique.commands.notes import FileNotes, MemoryNotes
 from brique.commands.notices import Letter, Notified, notify
 from brique.commands.receipts import receipt
@@ -54,6 +55,7 @@ __all__ = [
     "LedgerAnswer",
     "Letter",
     "MarkAhead",
+    "Marks",
     "MemoryNotes",
     "Move",
     "Notified",

@@ -5,6 +5,7 @@
     mark of `stream#`        the newest position that was ever overtaken: nobody looks for such marks past it
     mark of `stream@`        the *witness*: the mark of the stream, times 2**20, and a sum over the receipt of the
                              command there (0: not known); another command at that place is another spool's
+    mark of `stream!`        the *owner*: a sum over the name of the backend that the marks are of
 
 All move in the backend's own transactions. A command waits while others overtake it when it builds on one that
 belongs to another backend, or when the backend never answers to it alone.
@@ -23,6 +24,10 @@ _SUMS = 1 << 20
 """Two commands have the same sum once in a million times; positions up to 2**43 fit beside it."""
 
 
+def _owner(backend: str) -> int:
+    return crc32(backend.encode()) + 1
+
+
 def witness_of(position: int, receipt: str) -> int:
     """What the witness says of a mark at `position`, moved by the command of that receipt ("": by none)."""
     return position * _SUMS + (crc32(receipt.encode()) % (_SUMS - 1) + 1 if receipt else 0)
@@ -37,7 +42,8 @@ class Marks:
 
     def __init__(self, backend: Backend, stream: str) -> None:
         self.backend = backend
-        self.stream = stream
+        self._stream = stream
+        self._name: str | None = None
         self._mark: int | None = None
         self._newest: int | None = None
         self._witness = self._next = 0
@@ -60,6 +66,25 @@ class Marks:
             return True
         receipt = receipt_at(mark)
         return receipt is None or (receipt != "" and witness_of(mark, receipt) == self._witness)
+
+    @property
+    def stream(self) -> str:
+        """The name that the marks bear: the stream's; with the backend's behind it where another backend owns those,
+        because it is, or was, over the same database. Raises BackendAway."""
+        if self._name is None:
+            is_own = self._owned_by() in (0, _owner(self.backend.name))
+            self._name = self._stream if is_own else f"{self._stream}.{self.backend.name}"
+        return self._name
+
+    def claim(self) -> None:
+        """Own the marks of the stream, if nobody does. Raises BackendAway."""
+        if not self._owned_by():
+            with self.backend.session() as session:
+                session.move_watermark(f"{self._stream}!", 0, _owner(self.backend.name))
+        self._name = None
+
+    def _owned_by(self) -> int:
+        return self.backend.watermark(f"{self._stream}!") or 0
 
     def doubt(self) -> None:
         """The marks may have moved without us (a lost answer, another replayer): ask again."""

@@ -68,6 +68,7 @@ class Restart:
         replay.adopted = adopted
         replay.ancestors = sorted(ancestors, key=lambda one: one.last)
         if replay.rung is Rung.WATERMARK:
+            replay.marks.claim()
             self._check(shown if ahead is None else min(shown, ahead.last), adopted)
             self._compare(receipt_at)
             mark = replay.marks.position()
