@@ -363,7 +363,7 @@ BUGS = (
     Bug(send_without_a_claim, 20, 0),
     Bug(leave_out_the_first, 20, 1),
     Bug(keep_what_is_stale, 20, 0),
-    Bug(refuse_what_others_have_applied, 100, 53, _LATE),
+    Bug(refuse_what_others_have_applied, 200, 105, _LATE),
     Bug(forget_calls, 20, 1),
     Bug(pass_the_parent, 20, 1),
     Bug(forget_what_was_passed, 120, 55),

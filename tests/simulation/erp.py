@@ -157,7 +157,7 @@ class Erp:
     def forget(self, commits: int) -> int:
         """Lose the last commits, as a server without flush does in a power cut; never its very first mark. How many."""
         for count in range(commits):
-            if not self._before or not self._before[-1].cursor:
+            if not self._before or all(name.endswith("!") for name in self._before[-1].cursor):
                 return count
             self._publish(self._before.pop())
             del self.log[self.state.entries :]

@@ -44,7 +44,7 @@ def test_lives_are_rich_in_faults_and_ends() -> None:
     for life in lives:
         faults.update(life.faults.counts)
     assert len(faults) > 25
-    assert min(len(life.model.by_position) for life in lives) > 60
+    assert min(len(life.model.asked) for life in lives) > 60
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

@@ -155,6 +155,7 @@ def test_a_store_of_the_layout_before_is_brought_to_this_one_with_its_rows(tmp_p
     store.connection.execute(
         "DROP TABLE fresh; CREATE TABLE fresh(table_name TEXT, key TEXT, seq INTEGER NOT NULL, "
         "PRIMARY KEY(table_name, key)) WITHOUT ROWID; PRAGMA user_version=2; "
+        "DROP TABLE publication; "
         "DROP TRIGGER body_goes; DROP TABLE body; DROP TABLE pattern; DROP TABLE cell; DROP TABLE cell_total; "
         "INSERT INTO fresh VALUES ('orders', '1', 7), ('orders', '2', 7), ('orders', '3', 8), ('customers', '1', 7)"
     )
