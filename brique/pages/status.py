@@ -342,6 +342,9 @@ def _pills(lines: Lines, facts: StatusFacts, formats: Formats) -> list[tuple[str
         pills.append((t(_("1 backend out of reach") if one else _("{n} backends out of reach"), n=away), "bad"))
     if stopped:
         pills.append((t(_("1 backend stopped") if stopped == 1 else _("{n} backends stopped"), n=stopped), "bad"))
+    slow = sum(line.state == "slow" and line.stopped is None for line in lines.backends)
+    if slow:
+        pills.append((t(_("1 backend is slow") if slow == 1 else _("{n} backends are slow"), n=slow), "warn"))
     if not pills:
         pills.append((t(_("everything answers")), "ok"))
     if facts.version:

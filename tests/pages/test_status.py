@@ -73,6 +73,14 @@ async def test_a_backend_that_is_down_is_told_in_plain_words(world: World) -> No
     assert 'href="/outbox?backend=erp">1</a>' in text
 
 
+async def test_a_slow_backend_does_not_count_as_answering(world: World) -> None:
+    with world.store.transaction() as tx:
+        tx.backend_state("erp", state="slow", last_error="no answer for 1 s")
+    async with signed_in(world, "awa") as browser:
+        text = (await browser.get("/-/status")).text
+    assert "1 backend is slow" in text and "everything answers" not in text
+
+
 async def test_a_short_version_is_for_everybody(world: World) -> None:
     go_down(world)
     world.facts = StatusFacts(processes=[{"name": "web-1", "state": "running", "pid": 4121}], version="1.0")
