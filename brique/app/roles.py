@@ -9,9 +9,9 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from brique.app.backend import BackendProcess
 from brique.app.engine import Engine
@@ -89,48 +89,51 @@ async def _until_failure(engine: Engine, stop: asyncio.Event) -> None:
     stop.set()
 
 
+class _Loop(Protocol):
+    """What works through the engine's events until it is told to stop."""
+
+    def on_event(self, topic: str, payload: Mapping[str, Any]) -> None: ...
+    def stop(self) -> None: ...
+    def run(self) -> None: ...
+
+
 def run_backend(declared: Declared, name: str, settings: Settings, on_ready: Callable[[], None]) -> None:
     """The process of backend `name`."""
     accounts = open_accounts(settings)
-    processes: list[BackendProcess] = []
 
-    def tell(topic: str, payload: dict[str, Any]) -> None:
-        for process in processes:
-            process.on_event(topic, payload)
+    def make(channel: SyncChannel) -> _Loop:
+        return BackendProcess(
+            declared, name, settings, SystemClock(), channel, allowed=lambda command: still_allowed(accounts, command)
+        )
 
-    channel = SyncChannel(settings.data / ENGINE_SOCKET, on_event=tell, limits=engine_limits(settings))
-    with contextlib.suppress(EngineAway):
-        channel.call("ping", {}, _ENGINE_WAIT_SECONDS)
-    process = BackendProcess(
-        declared, name, settings, SystemClock(), channel, allowed=lambda command: still_allowed(accounts, command)
-    )
-    processes.append(process)
-    _on_signal(process.stop)
-    on_ready()
     try:
-        process.run()
+        _run_loop(settings, on_ready, make)
     finally:
-        channel.close()
         accounts.close()
 
 
 def run_place(declared: Declared, name: str, settings: Settings, on_ready: Callable[[], None]) -> None:
     """The process of the place `name`."""
-    processes: list[PlaceProcess] = []
+    _run_loop(settings, on_ready, lambda channel: PlaceProcess(declared, name, settings, SystemClock(), channel))
+
+
+def _run_loop(settings: Settings, on_ready: Callable[[], None], make: Callable[[SyncChannel], _Loop]) -> None:
+    """Run a loop on a channel to the engine, which is waited for, until a signal ends it."""
+    loops: list[_Loop] = []
 
     def tell(topic: str, payload: dict[str, Any]) -> None:
-        for process in processes:
-            process.on_event(topic, payload)
+        for loop in loops:
+            loop.on_event(topic, payload)
 
     channel = SyncChannel(settings.data / ENGINE_SOCKET, on_event=tell, limits=engine_limits(settings))
-    with contextlib.suppress(EngineAway):
-        channel.call("ping", {}, _ENGINE_WAIT_SECONDS)
-    process = PlaceProcess(declared, name, settings, SystemClock(), channel)
-    processes.append(process)
-    _on_signal(process.stop)
-    on_ready()
     try:
-        process.run()
+        with contextlib.suppress(EngineAway):
+            channel.call("ping", {}, _ENGINE_WAIT_SECONDS)
+        loop = make(channel)
+        loops.append(loop)
+        _on_signal(loop.stop)
+        on_ready()
+        loop.run()
     finally:
         channel.close()
 
